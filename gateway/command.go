@@ -1,5 +1,7 @@
 package gateway
 
+import "fmt"
+
 // Action is what a command wants.
 type Action string
 
@@ -62,4 +64,27 @@ type Command struct {
 // WantsOn reports what the command makes of the device.
 func (c Command) WantsOn() bool {
 	return c.Action == ActionOn || c.Action == ActionPowerState && c.PowerState.On()
+}
+
+// Check tells what is wrong with a request, or returns nil. The error is an
+// *Error with CodeInvalid that names the field.
+func (r Request) Check() error {
+	bad := func(field, format string, args ...any) error {
+		e := Invalidf("the command is not valid")
+		e.Fields = []FieldError{{field, fmt.Sprintf(format, args...)}}
+		return e
+	}
+	switch r.Action {
+	case ActionOn, ActionOff, ActionToggle:
+		if r.PowerState != PowerUnknown {
+			return bad("power_state", "belongs to the action power_state alone")
+		}
+	case ActionPowerState:
+		if r.PowerState == PowerUnknown {
+			return bad("power_state", "is missing")
+		}
+	default:
+		return bad("action", "%q is not on, off, toggle or power_state", clip(string(r.Action)))
+	}
+	return nil
 }
