@@ -28,5 +28,6 @@ const (
 	EventStoreFailing   EventKind = "store_failing"   // readings cannot be stored
 	EventStoreRecovered EventKind = "store_recovered" // readings are stored again
 	EventLogin          EventKind = "login"           //
-	EventSecurity       EventKind = "security"        // a refusal that an owner should see
+	EventSecurity       EventKind = "security"        // who may do what was changed
+	EventImported       EventKind = "imported"        // a file of readings was taken in
 )

@@ -19,33 +19,17 @@ package hub
 import (
 	"context"
 	"sync"
+
+	"github.com/wattle-home/wattle/gateway"
 )
 
 // Size is how many items a hub remembers.
 const Size = 1024
 
-// Kind says what an item is.
-type Kind string
-
-// Kinds of items, as the live stream names them.
-const (
-	Reading Kind = "reading" // gateway.Reading
-	State   Kind = "state"   // gateway.DeviceState
-	Command Kind = "command" // gateway.Command
-	Event   Kind = "event"   // gateway.Event
-)
-
-// Item is one thing that happened.
-type Item struct {
-	Seq   uint64 // rises by one from item to item
-	Kind  Kind
-	Value any
-}
-
 // Hub hands items from publishers to viewers.
 type Hub struct {
 	mu      sync.Mutex
-	ring    [Size]Item
+	ring    [Size]gateway.LiveItem
 	seq     uint64        // of the newest item
 	first   uint64        // of the oldest one that may be asked for
 	viewers int           // without any nothing is kept
@@ -54,7 +38,7 @@ type Hub struct {
 
 // Publish appends an item. It never blocks. While nobody watches, the item is
 // only counted.
-func (h *Hub) Publish(kind Kind, value any) {
+func (h *Hub) Publish(kind gateway.LiveKind, value any) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.seq++
@@ -62,7 +46,7 @@ func (h *Hub) Publish(kind Kind, value any) {
 		h.first = h.seq + 1
 		return
 	}
-	h.ring[h.seq%Size] = Item{Seq: h.seq, Kind: kind, Value: value}
+	h.ring[h.seq%Size] = gateway.LiveItem{Seq: h.seq, Kind: kind, Value: value}
 	if h.seq >= h.first+Size {
 		h.first = h.seq - Size + 1
 	}
@@ -106,7 +90,9 @@ func (h *Hub) Join() (seq uint64, leave func()) {
 // If some of them are forgotten already, gap is true, items is nil and the
 // viewer goes on from the returned newest number after a new snapshot. The
 // error is that of ctx.
-func (h *Hub) Next(ctx context.Context, seq uint64) (items []Item, newest uint64, gap bool, err error) {
+func (h *Hub) Next(
+	ctx context.Context, seq uint64,
+) (items []gateway.LiveItem, newest uint64, gap bool, err error) {
 	for {
 		h.mu.Lock()
 		if h.seq > seq {
@@ -114,7 +100,7 @@ func (h *Hub) Next(ctx context.Context, seq uint64) (items []Item, newest uint64
 			if seq+1 < h.first {
 				return nil, h.seq, true, nil
 			}
-			items = make([]Item, 0, h.seq-seq)
+			items = make([]gateway.LiveItem, 0, h.seq-seq)
 			for n := seq + 1; n <= h.seq; n++ {
 				items = append(items, h.ring[n%Size])
 			}

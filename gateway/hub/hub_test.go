@@ -6,16 +6,17 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/wattle-home/wattle/gateway"
 	"github.com/wattle-home/wattle/gateway/hub"
 )
 
 func TestHub_Next_order(t *testing.T) {
 	var h hub.Hub
-	h.Publish(hub.Event, "before anybody watched")
+	h.Publish(gateway.LiveEvent, "before anybody watched")
 	seq, leave := h.Join()
 	defer leave()
 	for i := range 10 {
-		h.Publish(hub.Reading, i)
+		h.Publish(gateway.LiveReading, i)
 	}
 	items, newest, gap, err := h.Next(t.Context(), seq)
 	if err != nil || gap || len(items) != 10 || newest != seq+10 {
@@ -33,17 +34,17 @@ func TestHub_Next_slowViewerSeesGap(t *testing.T) {
 	seq, leave := h.Join()
 	defer leave()
 	for i := range hub.Size {
-		h.Publish(hub.Reading, i)
+		h.Publish(gateway.LiveReading, i)
 	}
 	if items, _, gap, _ := h.Next(t.Context(), seq); gap || len(items) != hub.Size {
 		t.Fatalf("a viewer behind by the whole memory: got %d items, gap %v", len(items), gap)
 	}
-	h.Publish(hub.Reading, "one more")
+	h.Publish(gateway.LiveReading, "one more")
 	items, newest, gap, err := h.Next(t.Context(), seq)
 	if err != nil || !gap || items != nil {
 		t.Fatalf("got %d items, gap %v, err %v; want a gap", len(items), gap, err)
 	}
-	h.Publish(hub.Reading, "after")
+	h.Publish(gateway.LiveReading, "after")
 	items, _, gap, _ = h.Next(t.Context(), newest)
 	if gap || len(items) != 1 || items[0].Value != "after" {
 		t.Fatalf("after the gap: got %+v, gap %v", items, gap)
@@ -66,10 +67,10 @@ func TestHub_Next_afterNobodyWatched(t *testing.T) {
 	seq, leave := h.Join()
 	leave()
 	leave() // a second call is nothing
-	h.Publish(hub.Reading, 1)
+	h.Publish(gateway.LiveReading, 1)
 	_, leave = h.Join()
 	defer leave()
-	h.Publish(hub.Reading, 2)
+	h.Publish(gateway.LiveReading, 2)
 	if _, _, gap, _ := h.Next(t.Context(), seq); !gap {
 		t.Fatal("what was published while nobody watched must show as a gap")
 	}
@@ -84,7 +85,7 @@ func TestHub_Publish_concurrent(t *testing.T) {
 	for range writers {
 		wg.Go(func() {
 			for range each {
-				h.Publish(hub.State, nil)
+				h.Publish(gateway.LiveState, nil)
 			}
 		})
 	}
