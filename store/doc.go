@@ -1,0 +1,41 @@
+// Package store keeps all that the gateway must not forget in one SQLite file:
+// readings, devices, members and their sessions, tokens, MQTT credentials,
+// retained messages, commands, events and settings.
+//
+// It owns the file, its schema and every SQL statement; no other package
+// imports the driver. It must not know how readings come in, how secrets are
+// made or checked (it sees hashes alone), what a command does, or how any of
+// it is shown. It trusts its callers about plausible values and checks only
+// what the file needs to stay consistent.
+//
+// # Usage
+//
+// Open makes or migrates the file and returns a Store; its owner calls Close.
+// What a method that writes returned without an error is on the disk: it
+// survives SIGKILL and a power cut. Of one that returned an error nothing is
+// visible, but after a failing disk it may turn out later to have been
+// written, so callers repeat it: Append and the methods named Save and Set may
+// be repeated freely.
+//
+// # Errors
+//
+// Errors that callers act on are a *gateway.Error: CodeNotFound for an unknown
+// id, CodeConflict for what somebody else holds or changed, CodeInvalid for a
+// value that cannot be kept, CodeUnavailable for a full, failing or read-only
+// disk and for a closed Store. The errors of an ended context stay what they
+// are. The rest are faults of ours or of the file.
+//
+// # Units and time
+//
+// Columns hold the units of package gateway: milliwatts, milliwatt-hours and
+// milliseconds of Unix time. Ranges include their beginning and exclude their
+// end.
+//
+// # Concurrency
+//
+// A Store is safe for concurrent use. There is one writer connection, and
+// writers wait for it in order of arrival or until their context ends; a
+// transaction that has begun is not cut short by it, so that its outcome is
+// always known. Readers have connections of their own, see the last committed
+// state and wait for nobody.
+package store

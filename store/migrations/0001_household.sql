@@ -1,0 +1,148 @@
+-- Members are the people with a login. A name is unique whatever its case:
+-- name_key holds it folded, because SQLite folds ASCII alone. The password is
+-- kept as the text of a hash with its salt and cost.
+CREATE TABLE member (
+    id            INTEGER PRIMARY KEY AUTOINCREMENT,
+    name          TEXT    NOT NULL,
+    name_key      TEXT    NOT NULL UNIQUE,          -- folded case
+    role          TEXT    NOT NULL,                 -- viewer, member, owner
+    password_hash TEXT    NOT NULL,                 -- '' for no login
+    created_ms    INTEGER NOT NULL                  -- Unix ms
+) STRICT;
+
+-- Sessions are the logins of the page. The cookie itself is not kept, only its
+-- hash.
+CREATE TABLE session (
+    hash              BLOB    NOT NULL PRIMARY KEY, -- SHA-256 of the cookie
+    member_id         INTEGER NOT NULL REFERENCES member (id) ON DELETE CASCADE,
+    created_ms        INTEGER NOT NULL,             -- Unix ms
+    idle_until_ms     INTEGER NOT NULL,             -- Unix ms; moves with use
+    absolute_until_ms INTEGER NOT NULL              -- Unix ms; never moves
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX session_member ON session (member_id, created_ms);
+
+-- Tokens are keys for programs. The key itself is not kept, only its hash.
+CREATE TABLE token (
+    id           INTEGER PRIMARY KEY AUTOINCREMENT,
+    name         TEXT    NOT NULL,
+    name_key     TEXT    NOT NULL UNIQUE,           -- folded case
+    hash         BLOB    NOT NULL UNIQUE,           -- SHA-256 of the key
+    member_id    INTEGER REFERENCES member (id) ON DELETE CASCADE,
+    role         TEXT    NOT NULL,                  -- viewer, member, owner
+    created_ms   INTEGER NOT NULL,                  -- Unix ms
+    expires_ms   INTEGER NOT NULL,                  -- Unix ms; 0 for never
+    last_used_ms INTEGER NOT NULL                   -- Unix ms; 0 for never
+) STRICT;
+
+CREATE INDEX token_member ON token (member_id);
+
+-- Devices are what the household measures and switches. A row with deleted_ms
+-- is already gone for everybody; it stays until its readings are away too, and
+-- no longer holds its names. Ids are never used again.
+CREATE TABLE device (
+    id          INTEGER PRIMARY KEY AUTOINCREMENT,
+    uuid        TEXT    NOT NULL,
+    alias       TEXT    NOT NULL,
+    alias_key   TEXT    NOT NULL,                   -- folded case
+    description TEXT    NOT NULL,
+    dialect     TEXT    NOT NULL,                   -- '' for no MQTT
+    topic       TEXT    NOT NULL,
+    role        TEXT    NOT NULL,                   -- consumer, grid, solar, battery
+    parent_id   INTEGER REFERENCES device (id),
+    room        TEXT    NOT NULL,
+    icon        TEXT    NOT NULL,
+    tags        TEXT    NOT NULL,                   -- JSON list of texts
+    member_id   INTEGER REFERENCES member (id),
+    schedule    TEXT    NOT NULL,                   -- JSON object
+    relay       TEXT,                               -- JSON object; NULL for none
+    created_ms  INTEGER NOT NULL,                   -- Unix ms
+    version     INTEGER NOT NULL,                   -- rises with each change
+    deleted_ms  INTEGER                             -- Unix ms; NULL while it lives
+) STRICT;
+
+CREATE UNIQUE INDEX device_uuid  ON device (uuid)      WHERE deleted_ms IS NULL;
+CREATE UNIQUE INDEX device_alias ON device (alias_key) WHERE deleted_ms IS NULL;
+CREATE UNIQUE INDEX device_topic ON device (dialect, topic)
+    WHERE deleted_ms IS NULL AND dialect <> '' AND topic <> '';
+CREATE INDEX device_parent ON device (parent_id);
+CREATE INDEX device_member ON device (member_id);
+
+-- Readings are the measured samples, one row for a device and an instant. The
+-- key is the order in which they are read, so the table is its own index.
+CREATE TABLE reading (
+    device_id  INTEGER NOT NULL REFERENCES device (id),
+    at_ms      INTEGER NOT NULL,                    -- Unix ms
+    power_mw   INTEGER,                             -- mW; NULL if not measured
+    energy_mwh INTEGER,                             -- mWh counter; NULL if not measured
+    PRIMARY KEY (device_id, at_ms)
+) STRICT, WITHOUT ROWID;
+
+-- Credentials are user names and secrets for MQTT. The secret itself is not
+-- kept, only its hash. Those of bridges and clients are revoked by name, so
+-- that a name stands for one of them.
+CREATE TABLE credential (
+    id           INTEGER PRIMARY KEY AUTOINCREMENT,
+    name         TEXT    NOT NULL,
+    name_key     TEXT    NOT NULL,                  -- folded case
+    kind         TEXT    NOT NULL,                  -- device, bridge, client
+    username     TEXT    NOT NULL UNIQUE,
+    hash         BLOB    NOT NULL,                  -- SHA-256 of the secret
+    device_id    INTEGER REFERENCES device (id) ON DELETE CASCADE,
+    rights       TEXT    NOT NULL,                  -- JSON object of topic filters
+    created_ms   INTEGER NOT NULL,                  -- Unix ms
+    last_used_ms INTEGER NOT NULL                   -- Unix ms; 0 for never
+) STRICT;
+
+CREATE UNIQUE INDEX credential_name ON credential (name_key) WHERE kind <> 'device';
+CREATE INDEX credential_device ON credential (device_id);
+
+-- Retained messages are what the broker gives to those who subscribe later.
+-- They outlive the credential that published them.
+CREATE TABLE retained (
+    id            INTEGER PRIMARY KEY,
+    topic         TEXT    NOT NULL UNIQUE,
+    payload       BLOB    NOT NULL,
+    qos           INTEGER NOT NULL,
+    credential_id INTEGER NOT NULL,                 -- 0 for the gateway
+    at_ms         INTEGER NOT NULL                  -- Unix ms
+) STRICT;
+
+-- Commands are what devices were told to do, and what became of it. The oldest
+-- by seq are dropped.
+CREATE TABLE command (
+    seq         INTEGER PRIMARY KEY AUTOINCREMENT,
+    id          TEXT    NOT NULL UNIQUE,
+    device_id   INTEGER NOT NULL REFERENCES device (id) ON DELETE CASCADE,
+    action      TEXT    NOT NULL,
+    power_state TEXT    NOT NULL,                   -- '' for none
+    urgent      INTEGER NOT NULL,                   -- 0 or 1
+    source      TEXT    NOT NULL,                   -- JSON object: who asked
+    status      TEXT    NOT NULL,
+    tries       INTEGER NOT NULL,
+    created_ms  INTEGER NOT NULL,                   -- Unix ms
+    updated_ms  INTEGER NOT NULL,                   -- Unix ms
+    reason      TEXT    NOT NULL
+) STRICT;
+
+CREATE INDEX command_device ON command (device_id);
+
+-- Events are what a person may want to know later. They name devices that may
+-- be gone since. The oldest by id are dropped.
+CREATE TABLE event (
+    id        INTEGER PRIMARY KEY AUTOINCREMENT,
+    at_ms     INTEGER NOT NULL,                     -- Unix ms
+    kind      TEXT    NOT NULL,
+    device_id INTEGER NOT NULL,                     -- 0 for the household
+    source    TEXT    NOT NULL,                     -- JSON object: who did it
+    text      TEXT    NOT NULL
+) STRICT;
+
+CREATE INDEX event_at ON event (at_ms, id);
+CREATE INDEX event_device ON event (device_id, at_ms, id);
+
+-- Settings are single values under a name that their owner chose.
+CREATE TABLE setting (
+    key   TEXT NOT NULL PRIMARY KEY,
+    value TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
