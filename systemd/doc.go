@@ -1,0 +1,27 @@
+// Package systemd speaks with the service manager that started the gateway.
+//
+// It owns the notification protocol (ready, status, stopping, watchdog) and
+// the files that the service manager reads: the unit, the users and the
+// directories. It must not know what the gateway does; whether there is
+// progress worth a sign of life is told by a func.
+//
+// # Usage
+//
+//	cfg, err := systemd.FromEnv(os.Getenv, os.Getpid())
+//	n := systemd.New(cfg)
+//	n.Ready("http://192.168.1.2:8480")
+//	n.Watchdog(ctx, func() bool { return loop.Alive() && dispatch.Alive() })
+//	n.Stopping("writing what is left")
+//
+// Where no service manager waits for word, each of these does nothing, so that
+// callers need not ask.
+//
+// The protocol is one datagram a message. It is written out here, in a few
+// lines, because a library for it would be the larger part: of
+// github.com/coreos/go-systemd this would use one function.
+//
+// # Concurrency
+//
+// A Notifier is safe for concurrent use. Watchdog returns when its context
+// ends and leaves no goroutine behind.
+package systemd
