@@ -7,14 +7,14 @@
 //
 // # Usage
 //
-//	cfg, err := systemd.FromEnv(os.Getenv, os.Getpid())
-//	n := systemd.New(cfg)
-//	n.Ready("http://192.168.1.2:8480")
-//	n.Watchdog(ctx, func() bool { return loop.Alive() && dispatch.Alive() })
-//	n.Stopping("writing what is left")
+//	n := systemd.New(logger)
+//	n.Ready("serving on 192.168.1.2:8480")
+//	n.Watchdog(ctx, func() bool { return loopMoved() && dispatchMoved() })
+//	n.Stopping()
 //
 // Where no service manager waits for word, each of these does nothing, so that
-// callers need not ask.
+// callers need not ask. What cannot be sent is logged here, since nobody else
+// could do anything about it.
 //
 // The protocol is one datagram a message. It is written out here, in a few
 // lines, because a library for it would be the larger part: of

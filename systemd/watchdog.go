@@ -10,12 +10,12 @@ import (
 // one the service manager ends the process and starts it anew.
 //
 // progress is called in this goroutine, must not be nil and must not block: a
-// call that hangs is a process that hangs. Watchdog returns nil when ctx ends,
-// or at once where no sign of life is awaited. A sign that could not be sent
-// is logged and tried again at the next tick.
-func (n *Notifier) Watchdog(ctx context.Context, progress func() bool) error {
+// call that hangs is a process that hangs. Watchdog returns when ctx ends, or
+// at once where no sign of life is awaited. A sign that could not be sent is
+// logged and tried again at the next tick.
+func (n *Notifier) Watchdog(ctx context.Context, progress func() bool) {
 	if n.interval <= 0 {
-		return nil
+		return
 	}
 	ticker := time.NewTicker(max(n.interval/2, time.Millisecond))
 	defer ticker.Stop()
@@ -23,7 +23,7 @@ func (n *Notifier) Watchdog(ctx context.Context, progress func() bool) error {
 	for {
 		select {
 		case <-ctx.Done():
-			return nil
+			return
 		case <-ticker.C:
 		}
 		moved := progress()
@@ -39,8 +39,6 @@ func (n *Notifier) Watchdog(ctx context.Context, progress func() bool) error {
 		if !moved {
 			continue
 		}
-		if err := n.send("WATCHDOG=1"); err != nil {
-			n.logger.WarnContext(ctx, "sign of life not sent", "err", err)
-		}
+		n.tell("WATCHDOG=1")
 	}
 }
