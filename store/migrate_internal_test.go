@@ -254,7 +254,8 @@ func TestOpen_foreign(t *testing.T) {
 		t.Fatal(err)
 	}
 	text := filepath.Join(dir, "text.db")
-	if err := os.WriteFile(text, []byte("not a database, but long enough for one"), 0o600); err != nil {
+	err = os.WriteFile(text, []byte("not a database, but long enough for one"), 0o600)
+	if err != nil {
 		t.Fatal(err)
 	}
 	short := filepath.Join(dir, "short.db")

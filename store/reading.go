@@ -282,9 +282,12 @@ func (s *Store) nearest(
 	ctx context.Context, side, query string, device gateway.DeviceID, at gateway.Instant,
 ) (gateway.Reading, bool, error) {
 	doing := fmt.Sprintf("finding the reading of device %d %s %s", device, side, at)
+	if err := deviceThere(ctx, s.r, device); err != nil {
+		return gateway.Reading{}, false, s.wrap(doing, err)
+	}
 	r, err := readingOf(device)(s.r.QueryRowContext(ctx, query, device, at))
 	if errors.Is(err, sql.ErrNoRows) {
-		return gateway.Reading{}, false, s.wrap(doing, deviceThere(ctx, s.r, device))
+		return gateway.Reading{}, false, nil
 	}
 	if err != nil {
 		return gateway.Reading{}, false, s.wrap(doing, err)
