@@ -70,6 +70,27 @@ type DeviceState struct {
 	Rejected   Rejected
 }
 
+// Does reports whether the device told that it does what an action wants. A
+// device that tells its power state is held to it; one that knows only on and
+// off is held to that. ActionToggle is never done.
+func (s DeviceState) Does(action Action, state PowerState) bool {
+	on := state.On()
+	switch action {
+	case ActionPowerState:
+		if s.Known.Has(KnownPowerState) {
+			return s.PowerState == state
+		}
+	case ActionOn, ActionOff:
+		on = action == ActionOn
+		if !s.Known.Has(KnownOn) {
+			return s.Known.Has(KnownPowerState) && s.PowerState.On() == on
+		}
+	default:
+		return false
+	}
+	return s.Known.Has(KnownOn) && s.On == on
+}
+
 // StateFields says which fields of a DeviceState are known.
 type StateFields uint8
 
