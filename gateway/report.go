@@ -25,6 +25,7 @@ type Report struct {
 	UID       string
 	ChangedBy string // who switched, in the device's words
 	Problem   string // what the device says is wrong with its measuring
+	AutoOff   int64  // s after which it was told to switch off by itself
 }
 
 // ReportFields says which fields of a Report were told.
@@ -49,6 +50,7 @@ const (
 	ReportProblem
 	// ReportBadClock says that the device's own time is plainly wrong.
 	ReportBadClock
+	ReportAutoOff
 )
 
 // Tells reports whether r tells all of f.
