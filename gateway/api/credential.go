@@ -71,7 +71,7 @@ func (s *Server) addCredential(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	secret, hash := newSecret(deviceBits)
+	secret, hash := NewDeviceSecret()
 	c, err := s.cfg.Credentials.AddCredential(r.Context(), gateway.Credential{
 		Name: in.Name, Kind: in.Kind, Username: in.Name, Grant: grant,
 	}, hash)

@@ -327,7 +327,7 @@ func (s *Server) addDeviceCredential(
 	r *http.Request, d gateway.Device, member string,
 ) (*mqttBody, error) {
 	topics, _ := s.cfg.DeviceTopics(d, member)
-	secret, hash := newSecret(deviceBits)
+	secret, hash := NewDeviceSecret()
 	name := slug(d.Alias)
 	if name == "" {
 		name = "device"

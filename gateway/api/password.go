@@ -89,6 +89,10 @@ func newSecret(bits int) (secret string, hash [32]byte) {
 	return secret, sha256.Sum256([]byte(secret))
 }
 
+// NewDeviceSecret returns a secret with which a device connects, and the hash
+// under which it is kept.
+func NewDeviceSecret() (secret string, hash [32]byte) { return newSecret(deviceBits) }
+
 // Sizes of our secrets in bits.
 const (
 	sessionBits = 256

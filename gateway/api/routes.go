@@ -117,6 +117,22 @@ func (s *Server) handler(
 	return s.shield(m, host)
 }
 
+// Operation is a row of the table of contents.
+type Operation struct {
+	Method, Path, ID string
+	Need             gateway.Role // "" is open to everyone
+}
+
+// Operations lists what the API can do.
+func (s *Server) Operations() []Operation {
+	rs := s.routes()
+	out := make([]Operation, len(rs))
+	for i, r := range rs {
+		out[i] = Operation{Method: r.method, Path: r.path, ID: r.operation, Need: r.need}
+	}
+	return out
+}
+
 //go:embed openapi.json
 var openAPI []byte
 

@@ -1,0 +1,402 @@
+package ingest
+
+import (
+	"bufio"
+	"compress/gzip"
+	"context"
+	"encoding/csv"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/wattle-home/wattle/gateway"
+)
+
+// File is a file of readings to be taken in.
+type File struct {
+	Name    string // for messages, and for devices that are named after it
+	Format  string // one of Formats; "" and auto tell by the first line
+	Zone    *time.Location
+	DryRun  bool // read and check, store nothing
+	SkipBad bool // store the good rows of a damaged file
+	Body    io.Reader
+}
+
+// Formats names the formats of files.
+//
+//   - wattle and series: columns device, time, power_w and perhaps energy_wh.
+//   - smartstar: `Date & Time` and one column `<circuit> [kW]` for each circuit.
+var Formats = []string{"auto", "wattle", "series", "smartstar"}
+
+// Imported is what became of a File.
+type Imported struct {
+	Format   string
+	Rows     int64 // lines with data
+	Readings int64 // values found in them
+	Rejected int64 // of these, values that cannot be believed
+	Skipped  int64 // damaged rows
+	Bad      []string
+	Devices  []gateway.DeviceID
+}
+
+// badKept is how many damaged rows and rejected values are told one by one.
+const badKept = 20
+
+// importBatch is how many readings one transaction stores.
+const importBatch = 5000
+
+// Importer takes files of readings into the store.
+type Importer struct {
+	// Device finds the device with an alias, or makes one.
+	Device func(ctx context.Context, alias string) (gateway.DeviceID, error)
+	// Append stores readings; a reading that is there already changes nothing.
+	Append func(ctx context.Context, rs []gateway.Reading) error
+	// Now is the wall clock.
+	Now func() time.Time
+}
+
+// Import reads a file, which may be compressed with gzip, from end to end. A
+// damaged row ends it with an error that names file, line and reason, unless
+// SkipBad; nothing of a damaged file is stored then. Values beyond belief are
+// counted and left out.
+//
+// To know that a file is whole before anything of it is stored it is read
+// twice, so that Body must be an io.Seeker unless SkipBad or DryRun.
+func (im Importer) Import(ctx context.Context, f File) (Imported, error) {
+	if !f.SkipBad && !f.DryRun {
+		seeker, ok := f.Body.(io.Seeker)
+		if !ok {
+			return Imported{}, fmt.Errorf("importing %s: the file cannot be read twice", f.Name)
+		}
+		dry := f
+		dry.DryRun = true
+		if res, err := im.Import(ctx, dry); err != nil {
+			return res, err
+		}
+		if _, err := seeker.Seek(0, io.SeekStart); err != nil {
+			return Imported{}, fmt.Errorf("importing %s: %w", f.Name, err)
+		}
+	}
+	body, err := decompressed(f.Body)
+	if err != nil {
+		return Imported{}, gateway.Invalidf("%s: %v", f.Name, err)
+	}
+	run := importRun{im: im, file: f, devices: map[string]*importDevice{},
+		now: gateway.InstantOf(im.Now())}
+	if err := run.read(ctx, body); err != nil {
+		return run.result, err
+	}
+	if err := run.flush(ctx); err != nil {
+		return run.result, err
+	}
+	slices.Sort(run.result.Devices)
+	return run.result, nil
+}
+
+// decompressed returns what is in r, or in the gzip stream that r is.
+func decompressed(r io.Reader) (io.Reader, error) {
+	b := bufio.NewReaderSize(r, 64<<10)
+	if magic, err := b.Peek(2); err == nil && magic[0] == 0x1f && magic[1] == 0x8b {
+		return gzip.NewReader(b)
+	}
+	return b, nil
+}
+
+// importRun is one pass over a file.
+type importRun struct {
+	im      Importer
+	file    File
+	now     gateway.Instant
+	devices map[string]*importDevice
+	batch   []gateway.Reading
+	result  Imported
+}
+
+// importDevice is a device of the file.
+type importDevice struct {
+	id   gateway.DeviceID // 0 in a dry run
+	last gateway.Instant  // of the row before, to tell the two hours of a clock change apart
+}
+
+// badRow is a row that cannot be read.
+type badRow struct{ reason string }
+
+// Error implements error.
+func (b badRow) Error() string { return b.reason }
+
+// read walks the rows.
+func (run *importRun) read(ctx context.Context, body io.Reader) error {
+	c := csv.NewReader(body)
+	c.ReuseRecord = true
+	c.FieldsPerRecord = -1
+	header, err := c.Read()
+	if errors.Is(err, io.EOF) {
+		return gateway.Invalidf("%s: the file is empty", run.file.Name)
+	}
+	if err != nil {
+		return gateway.Invalidf("%s: line 1: %v", run.file.Name, err)
+	}
+	take, err := run.layout(header)
+	if err != nil {
+		return err
+	}
+	for {
+		row, err := c.Read()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		line, _ := c.FieldPos(0)
+		var parse *csv.ParseError
+		if errors.As(err, &parse) {
+			line, err = parse.StartLine, badRow{parse.Err.Error()}
+		} else if err == nil {
+			run.result.Rows++
+			err = take(ctx, row, line)
+		}
+		var bad badRow
+		if errors.As(err, &bad) {
+			run.tell(line, bad.reason)
+			if !run.file.SkipBad {
+				return gateway.Invalidf("%s: line %d: %s; nothing was stored (--skip-bad stores the good rows)",
+					run.file.Name, line, bad.reason)
+			}
+			run.result.Skipped++
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("importing %s: line %d: %w", run.file.Name, line, err)
+		}
+	}
+}
+
+// tell keeps the first faults of a file.
+func (run *importRun) tell(line int, reason string) {
+	if len(run.result.Bad) < badKept {
+		run.result.Bad = append(run.result.Bad,
+			fmt.Sprintf("%s: line %d: %s", run.file.Name, line, reason))
+	}
+}
+
+// takeRow reads one row.
+type takeRow func(ctx context.Context, row []string, line int) error
+
+// layout tells the format by the header and returns how to read a row.
+func (run *importRun) layout(header []string) (takeRow, error) {
+	cols := slices.Clone(header)
+	cols[0] = strings.TrimPrefix(cols[0], "\ufeff")
+	format := run.file.Format
+	if format == "" || format == "auto" {
+		format = "series"
+		if cols[0] == "Date & Time" {
+			format = "smartstar"
+		}
+	}
+	run.result.Format = format
+	switch format {
+	case "series", "wattle":
+		return run.seriesLayout(cols)
+	case "smartstar":
+		return run.smartstarLayout(cols)
+	}
+	return nil, gateway.Invalidf("%s: format %q is not one of %s", run.file.Name, format,
+		strings.Join(Formats, ", "))
+}
+
+// seriesLayout reads rows of device, time, power_w and perhaps energy_wh.
+func (run *importRun) seriesLayout(cols []string) (takeRow, error) {
+	at := map[string]int{}
+	for i, c := range cols {
+		at[strings.TrimSpace(c)] = i
+	}
+	device, okDevice := at["device"]
+	when, okTime := at["time"]
+	power, okPower := at["power_w"]
+	energy, okEnergy := at["energy_wh"]
+	if !okDevice || !okTime || !okPower && !okEnergy {
+		return nil, gateway.Invalidf(
+			"%s: line 1: the columns are %q; want device, time, power_w and perhaps energy_wh",
+			run.file.Name, strings.Join(cols, ","))
+	}
+	return func(ctx context.Context, row []string, line int) error {
+		if len(row) != len(cols) {
+			return badRow{fmt.Sprintf("%d fields instead of %d", len(row), len(cols))}
+		}
+		if row[device] == "" {
+			return badRow{"the device is missing"}
+		}
+		d, err := run.device(ctx, row[device])
+		if err != nil {
+			return err
+		}
+		rd := gateway.Reading{Device: d.id}
+		if rd.At, err = run.instant(row[when], d); err != nil {
+			return err
+		}
+		if okPower && row[power] != "" {
+			w, err := value("power_w", row[power], 1)
+			if err != nil {
+				return err
+			}
+			rd.Power, rd.Has = gateway.Power(w), gateway.HasPower
+		}
+		if okEnergy && row[energy] != "" {
+			wh, err := value("energy_wh", row[energy], 1)
+			if err != nil {
+				return err
+			}
+			rd.Energy, rd.Has = gateway.Energy(wh), rd.Has|gateway.HasEnergy
+		}
+		return run.take(ctx, rd, line)
+	}, nil
+}
+
+// smartstarLayout reads rows of a time and the mean power of each circuit in
+// kW. A circuit becomes the device FILE.CIRCUIT, such as meter1.FridgeRange.
+func (run *importRun) smartstarLayout(cols []string) (takeRow, error) {
+	name, _, _ := strings.Cut(filepath.Base(run.file.Name), ".")
+	aliases := make([]string, len(cols))
+	for i, c := range cols[1:] {
+		circuit, ok := strings.CutSuffix(c, " [kW]")
+		if !ok {
+			return nil, gateway.Invalidf("%s: line 1: the column %q does not end with [kW]", run.file.Name, c)
+		}
+		aliases[i+1] = name + "." + circuit
+	}
+	return func(ctx context.Context, row []string, line int) error {
+		if len(row) != len(cols) {
+			return badRow{fmt.Sprintf("%d fields instead of %d", len(row), len(cols))}
+		}
+		for i, text := range row[1:] {
+			if text == "" {
+				continue
+			}
+			d, err := run.device(ctx, aliases[i+1])
+			if err != nil {
+				return err
+			}
+			rd := gateway.Reading{Device: d.id, Has: gateway.HasPower}
+			if rd.At, err = run.instant(row[0], d); err != nil {
+				return err
+			}
+			w, err := value(cols[i+1], text, 1000)
+			if err != nil {
+				return err
+			}
+			rd.Power = gateway.Power(w)
+			if err := run.take(ctx, rd, line); err != nil {
+				return err
+			}
+		}
+		return nil
+	}, nil
+}
+
+// value reads a number and returns thousandths of it times scale.
+func value(field, text string, scale float64) (int64, error) {
+	v, err := strconv.ParseFloat(strings.TrimSpace(text), 64)
+	if err != nil {
+		return 0, badRow{fmt.Sprintf("%s %q is no number", field, clip(text))}
+	}
+	p, ok := gateway.Watts(v * scale)
+	if !ok {
+		return 0, badRow{fmt.Sprintf("%s %q is no number that can be stored", field, clip(text))}
+	}
+	return int64(p), nil
+}
+
+// instant reads the time of a row: RFC 3339, Unix seconds, or wall-clock time
+// in the file's zone. A wall-clock time that occurs twice means the first,
+// unless the device's row before was not earlier: then it means the second.
+func (run *importRun) instant(text string, d *importDevice) (gateway.Instant, error) {
+	at, err := run.resolve(text, d.last)
+	if err == nil {
+		d.last = at
+	}
+	return at, err
+}
+
+func (run *importRun) resolve(text string, last gateway.Instant) (gateway.Instant, error) {
+	if t, err := time.ParseInLocation(time.DateTime, text, run.file.Zone); err == nil {
+		first := gateway.InstantOf(t)
+		if first > last {
+			return first, nil
+		}
+		// The zone's clock may have been put back: try the same wall clock later.
+		for _, shift := range []time.Duration{30 * time.Minute, time.Hour} {
+			again := t.Add(shift)
+			if again.Format(time.DateTime) == text && gateway.InstantOf(again) > last {
+				return gateway.InstantOf(again), nil
+			}
+		}
+		return first, nil
+	}
+	if t, err := time.Parse(time.RFC3339Nano, text); err == nil {
+		return gateway.InstantOf(t), nil
+	}
+	if sec, err := strconv.ParseFloat(text, 64); err == nil && sec > -1e11 && sec < 1e11 {
+		return gateway.Instant(sec*1000 + 0.5), nil
+	}
+	return 0, badRow{fmt.Sprintf("time %q is not RFC 3339, Unix seconds or YYYY-MM-DD HH:MM:SS", clip(text))}
+}
+
+// device finds or makes the device of a row.
+func (run *importRun) device(ctx context.Context, alias string) (*importDevice, error) {
+	if d := run.devices[alias]; d != nil {
+		return d, nil
+	}
+	d := &importDevice{}
+	if !run.file.DryRun {
+		id, err := run.im.Device(ctx, strings.Clone(alias))
+		if gateway.CodeOf(err) == gateway.CodeInvalid && err != nil {
+			return nil, badRow{err.Error()}
+		}
+		if err != nil {
+			return nil, err
+		}
+		d.id = id
+		run.result.Devices = append(run.result.Devices, id)
+	}
+	run.devices[strings.Clone(alias)] = d
+	return d, nil
+}
+
+// take checks one reading and stores it with others.
+func (run *importRun) take(ctx context.Context, rd gateway.Reading, line int) error {
+	run.result.Readings++
+	if err := rd.Check(run.now); err != nil {
+		run.result.Rejected++
+		run.tell(line, err.Error())
+		return nil
+	}
+	if run.file.DryRun {
+		return nil
+	}
+	run.batch = append(run.batch, rd)
+	if len(run.batch) < importBatch {
+		return nil
+	}
+	return run.flush(ctx)
+}
+
+func (run *importRun) flush(ctx context.Context) error {
+	if len(run.batch) == 0 {
+		return nil
+	}
+	err := run.im.Append(ctx, run.batch)
+	run.batch = run.batch[:0]
+	return err
+}
+
+// clip shortens a text of unknown origin for a message.
+func clip(s string) string {
+	const most = 60
+	if len(s) > most {
+		return s[:most] + "…"
+	}
+	return s
+}
