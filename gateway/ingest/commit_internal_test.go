@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -27,6 +28,13 @@ func (d *disk) append(_ context.Context, rs []gateway.Reading) error {
 	}
 	d.groups, d.at = append(d.groups, rs), append(d.at, time.Now())
 	return nil
+}
+
+// seen returns the groups that were stored, and when.
+func (d *disk) seen() ([][]gateway.Reading, []time.Time) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Clone(d.groups), slices.Clone(d.at)
 }
 
 // start runs a committer in a bubble and returns how to stop it.
@@ -65,8 +73,9 @@ func TestCommitter_idleCommitsAtOnce(t *testing.T) {
 			acked = time.Now()
 		})
 		synctest.Wait()
-		if len(d.groups) != 1 || acked != begin {
-			t.Errorf("%d commits, acknowledged after %v", len(d.groups), acked.Sub(begin))
+		groups, _ := d.seen()
+		if len(groups) != 1 || acked != begin {
+			t.Errorf("%d commits, acknowledged after %v", len(groups), acked.Sub(begin))
 		}
 	})
 }
@@ -81,11 +90,12 @@ func TestCommitter_gathersWithinTheInterval(t *testing.T) {
 			time.Sleep(time.Second / 3)
 		}
 		time.Sleep(time.Second)
-		if n := len(d.groups); n < 9 || n > 12 {
+		groups, at := d.seen()
+		if n := len(groups); n < 9 || n > 12 {
 			t.Errorf("%d commits in ten seconds, want one a second", n)
 		}
-		for i := 1; i < len(d.at); i++ {
-			if gap := d.at[i].Sub(d.at[i-1]); gap < time.Second {
+		for i := 1; i < len(at); i++ {
+			if gap := at[i].Sub(at[i-1]); gap < time.Second {
 				t.Errorf("commits %d and %d are %v apart", i-1, i, gap)
 			}
 		}
@@ -101,7 +111,8 @@ func TestCommitter_unacknowledgedWaitsLonger(t *testing.T) {
 			c.add(reading(n), false, func(error) {})
 			time.Sleep(time.Second / 3)
 		}
-		if n := len(d.groups); n < 4 || n > 6 {
+		groups, _ := d.seen()
+		if n := len(groups); n < 4 || n > 6 {
 			t.Errorf("%d commits in twenty seconds, want one each five", n)
 		}
 		// One that somebody waits for takes the others along.
@@ -112,7 +123,8 @@ func TestCommitter_unacknowledgedWaitsLonger(t *testing.T) {
 		c.add(reading(102), true, func(error) {})
 		time.Sleep(time.Second)
 		synctest.Wait()
-		if last := d.groups[len(d.groups)-1]; len(last) != 2 {
+		groups, _ = d.seen()
+		if last := groups[len(groups)-1]; len(last) != 2 {
 			t.Errorf("the last commit holds %d readings, want both", len(last))
 		}
 	})
@@ -129,7 +141,8 @@ func TestCommitter_manyDoNotWait(t *testing.T) {
 			synctest.Wait()
 		}
 		stored := 0
-		for _, g := range d.groups {
+		groups, _ := d.seen()
+		for _, g := range groups {
 			stored += len(g)
 		}
 		if since := time.Since(begin); since != 0 || stored < 9*commitSize {
@@ -158,8 +171,9 @@ func TestCommitter_failureThenRecovery(t *testing.T) {
 		d.mu.Unlock()
 		time.Sleep(30 * time.Second)
 		synctest.Wait()
-		if len(d.groups) != 1 || d.groups[0][0].At != 2 {
-			t.Errorf("after the recovery %v are stored", d.groups)
+		groups, _ := d.seen()
+		if len(groups) != 1 || groups[0][0].At != 2 {
+			t.Errorf("after the recovery %v are stored", groups)
 		}
 		if len(d.failing) != 2 || d.failing[0] == nil || d.failing[1] != nil {
 			t.Errorf("told %v, want a failure and a recovery", d.failing)
@@ -213,8 +227,8 @@ func TestCommitter_endsWithALastCommit(t *testing.T) {
 		synctest.Wait()
 		c.add(reading(2), false, func(error) {})
 		stop()
-		if len(d.groups) != 2 {
-			t.Errorf("%d commits, want the waiting reading stored at the end", len(d.groups))
+		if groups, _ := d.seen(); len(groups) != 2 {
+			t.Errorf("%d commits, want the waiting reading stored at the end", len(groups))
 		}
 	})
 }
