@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -111,6 +112,7 @@ type message struct {
 // observer is a mosquitto_sub that keeps what it sees.
 type observer struct {
 	t    *testing.T
+	stop func()
 	mu   sync.Mutex
 	seen []message
 }
@@ -142,11 +144,12 @@ func (m *mosquitto) observe(filter string) *observer {
 			o.mu.Unlock()
 		}
 	})
-	m.t.Cleanup(func() {
+	o.stop = sync.OnceFunc(func() {
 		_ = cmd.Process.Kill()
 		wg.Wait()
 		_ = cmd.Wait()
 	})
+	m.t.Cleanup(o.stop)
 	// Its subscription stands when it sees something of ours.
 	eventually(m.t, "mosquitto_sub subscribes", func() bool {
 		m.publish("ready/x", "1")
@@ -166,6 +169,13 @@ func (o *observer) all(topic string) []string {
 		}
 	}
 	return list
+}
+
+// snapshot returns everything seen so far, in order.
+func (o *observer) snapshot() []message {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return slices.Clone(o.seen)
 }
 
 // after returns the first message on topic, from the n-th of them on, that
