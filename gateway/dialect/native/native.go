@@ -97,8 +97,11 @@ func Decode(
 	topic string, payload []byte, at gateway.Instant, zone *time.Location,
 ) ([]gateway.Report, error) {
 	name, leaf, ok := split(topic)
-	if !ok && strings.HasPrefix(topic, Prefix+"global/") {
-		return nil, nil
+	if !ok {
+		if Matches(topic) { // a broadcast
+			return nil, nil
+		}
+		return nil, gateway.Invalidf("topic %q is none of a native device", clip(topic))
 	}
 	d := decoder{name: name, at: at, zone: zone}
 	switch leaf {

@@ -7,7 +7,7 @@ import (
 
 // Scaled returns v times ten to the power of digits, rounded to a whole number
 // with halves away from zero. It is exact: no binary fraction comes in
-// between, unless v is written with more digits than an int64 holds, which no
+// between, unless v is written with more than 18 digits, which no
 // meter does. ok is false if v is no number, or if the result is beyond what
 // an int64 holds.
 //

@@ -99,9 +99,11 @@ func (d *decoder) message(a address, payload []byte) error {
 			return d.document(payload)
 		}
 	case prefixStatus:
-		if n, ok := powerIndex(a.leaf); ok && !bytes.HasPrefix(payload, []byte("{")) {
-			return d.takeOn(n, payload)
-		} else if ok || a.leaf == "RESULT" || strings.HasPrefix(a.leaf, "STATUS") {
+		n, ok := powerIndex(a.leaf)
+		if word := bytes.TrimSpace(payload); ok && !bytes.HasPrefix(word, []byte("{")) {
+			return d.takeOn(n, word)
+		}
+		if ok || a.leaf == "RESULT" || strings.HasPrefix(a.leaf, "STATUS") {
 			return d.document(payload)
 		}
 	}
@@ -223,7 +225,7 @@ func (d *decoder) takeTime(v scan.Value) {
 		return
 	}
 	var t time.Time
-	if t.UnmarshalText(b) == nil {
+	if len(b) > len(time.DateTime) && t.UnmarshalText(b) == nil {
 		at := gateway.InstantOf(t)
 		if at < d.at-gateway.MaxAhead || at > d.at+gateway.MaxAhead {
 			d.main.Has |= gateway.ReportBadClock
