@@ -118,6 +118,17 @@ func (c *conn) abort() {
 	c.once.Do(func() { close(c.closing) })
 }
 
+// isClosing reports whether the connection is to end or has ended. It may be
+// called from any goroutine.
+func (c *conn) isClosing() bool {
+	select {
+	case <-c.closing:
+		return true
+	default:
+		return false
+	}
+}
+
 // disconnect tells an MQTT 5 client why and ends the connection. It may be
 // called from any goroutine once CONNECT was accepted.
 func (c *conn) disconnect(why code) {
@@ -395,19 +406,15 @@ func (c *conn) setReadDeadline(idle bool) {
 		t = time.Now().Add(c.b.limits.FrameTimeout)
 	}
 	_ = c.raw.SetReadDeadline(t)
-	select {
-	case <-c.closing: // shut may have set its deadline before ours
+	if c.isClosing() { // shut may have set its deadline before ours
 		_ = c.raw.SetReadDeadline(time.Unix(1, 0))
-	default:
 	}
 }
 
 // readError counts a failed read and returns the error for the library.
 func (c *conn) readError(err error) error {
-	select {
-	case <-c.closing:
+	if c.isClosing() {
 		return errClosed
-	default:
 	}
 	if isTimeout(err) {
 		if c.cl == nil {

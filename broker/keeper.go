@@ -141,8 +141,10 @@ func (b *Broker) unsettled(c *conn, err error) {
 	if k.failed == nil {
 		k.failed = map[*conn]struct{}{}
 	}
-	k.failed[c] = struct{}{}
-	b.someFailed.Store(true)
+	if !c.isClosing() {
+		k.failed[c] = struct{}{}
+		b.someFailed.Store(true)
+	}
 }
 
 // settled has the remembered clients closed, now that messages are stored
@@ -173,10 +175,14 @@ func (b *Broker) retryFailed(now time.Time) time.Duration {
 	}
 	var c *conn
 	next := sweepInterval
-	if len(k.retry) > 0 {
-		c = k.retry[0]
+	for len(k.retry) > 0 && c == nil {
+		if c = k.retry[0]; c.isClosing() {
+			c = nil
+		}
 		k.retry[0] = nil
 		k.retry = k.retry[1:]
+	}
+	if c != nil {
 		k.retryAt = now.Add(b.limits.RetryStagger)
 		next = b.limits.RetryStagger
 	}

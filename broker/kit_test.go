@@ -482,3 +482,27 @@ func say(notes []note) string {
 	}
 	return b.String()
 }
+
+// openOn is open with a listener of the test's.
+func openOn(t testing.TB, l net.Listener) *house {
+	t.Helper()
+	h := open(t, nil)
+	ctx, cancel := context.WithCancel(context.Background())
+	b, err := broker.New(broker.Config{
+		Logger: slog.New(slog.NewTextHandler(h.logged, nil)), Authenticate: h.authenticate,
+		Handle: func(gateway.Message, func(error)) error { return nil },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- b.Run(ctx, l) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+	h.Broker = b
+	return h
+}

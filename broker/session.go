@@ -40,6 +40,7 @@ type session struct {
 	inflight  []*outbound // sent and not acknowledged, in the order of sending
 	waiting   []*outbound // to be sent; QoS above 0
 	bytes     int         // size of inflight and waiting
+	flying    int         // size of inflight
 	feeds     []feed      // retained messages to be sent
 	received  map[uint16]*inbound
 }
@@ -95,6 +96,7 @@ func (s *session) attach(c *conn) {
 	c.live.Store(s)
 	var again []*outbound
 	now := time.Now()
+	s.flying = 0 // what was released counts nothing any more
 	s.inflight = slices.DeleteFunc(s.inflight, func(o *outbound) bool {
 		if o.released {
 			s.ack(bytePubrel, o.d.id, codeSuccess)
@@ -135,7 +137,7 @@ func (s *session) end() {
 // clearLocked drops all messages to the client.
 func (s *session) clearLocked() {
 	s.b.stats.queueBytes.Add(-int64(s.bytes))
-	s.bytes = 0
+	s.bytes, s.flying = 0, 0
 	s.inflight, s.waiting, s.feeds = nil, nil, nil
 	s.backlog.Store(false)
 }
@@ -231,7 +233,7 @@ func (s *session) pump() {
 	now := time.Now()
 	for s.conn != nil && len(s.waiting) > 0 && len(s.inflight) < s.window {
 		o := s.waiting[0]
-		if !s.outboxTakes(o.size) {
+		if !s.outboxTakes(o.size) || !s.mayFly(o.size) {
 			break
 		}
 		s.waiting[0] = nil
@@ -248,7 +250,7 @@ func (s *session) pump() {
 			s.settleLocked(o)
 			continue
 		}
-		s.inflight = append(s.inflight, o)
+		s.fly(o)
 		if o.m.command && s.kind != gateway.KindClient {
 			s.b.keeper.watch(watch{at: o.m.expires, conn: s.conn, session: s, sent: o})
 		}
@@ -258,6 +260,17 @@ func (s *session) pump() {
 		s.feed()
 	}
 	s.backlog.Store(len(s.waiting) > 0 || len(s.feeds) > 0)
+}
+
+// mayFly reports whether size bytes more may be in flight.
+func (s *session) mayFly(size int) bool {
+	return len(s.inflight) == 0 || s.flying+size <= s.b.limits.QueueBytes
+}
+
+// fly notes that o was sent.
+func (s *session) fly(o *outbound) {
+	s.inflight = append(s.inflight, o)
+	s.flying += o.size
 }
 
 // outboxTakes reports whether size bytes may be appended without coming near
@@ -277,7 +290,7 @@ func (s *session) feed() {
 			continue
 		}
 		m := s.b.retains.get(f.topics[0])
-		if m != nil && !s.outboxTakes(m.size()) {
+		if m != nil && !(s.outboxTakes(m.size()) && s.mayFly(m.size())) {
 			return
 		}
 		f.topics = f.topics[1:]
@@ -295,7 +308,7 @@ func (s *session) feed() {
 			s.waiting = nil
 			o.d.id = s.nextID()
 			if s.transmit(m, o.d) {
-				s.inflight = append(s.inflight, o)
+				s.fly(o)
 			} else {
 				s.settleLocked(o)
 			}
@@ -375,15 +388,18 @@ func (s *session) acknowledged(kind byte, id uint16, reason code) {
 			why = codeNoPacketID
 		} else if o := s.inflight[i]; !o.released {
 			o.released = true
+			s.flying -= o.size
 			s.settleLocked(o)
 			o.m, o.size = nil, 0
 		}
 		s.ack(bytePubrel, id, why)
+		s.pump()
 		return
 	}
 	if !known {
 		return
 	}
+	s.flying -= s.inflight[i].size
 	s.settleLocked(s.inflight[i])
 	s.inflight = slices.Delete(s.inflight, i, i+1)
 	s.pump()
