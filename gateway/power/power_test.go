@@ -165,7 +165,8 @@ func TestRelays_Configure_disablesWhatFails(t *testing.T) {
 		t.Errorf("problems: %+v", p)
 	}
 	err := r.Set(1, true)
-	if gateway.CodeOf(err) != gateway.CodeUnavailable || !strings.Contains(err.Error(), "no permission") {
+	if gateway.CodeOf(err) != gateway.CodeUnavailable ||
+		!strings.Contains(err.Error(), "no permission") {
 		t.Errorf("switching a disabled one: got %v", err)
 	}
 	delete(b.broken, "a")
@@ -182,14 +183,16 @@ func TestRelays_Configure_oneLineTwoDevices(t *testing.T) {
 	b := newBoard()
 	r := b.relays(t)
 	err := r.Configure(relays{1: {Line: "a"}, 2: {Line: "a", Initial: "on"}, 3: {Line: "b"}})
-	if gateway.CodeOf(err) != gateway.CodeConflict || !strings.Contains(err.Error(), "a belongs to device 1") {
+	if gateway.CodeOf(err) != gateway.CodeConflict ||
+		!strings.Contains(err.Error(), "a belongs to device 1") {
 		t.Errorf("got %v, want a conflict", err)
 	}
 	b.want(t, "the first has it", "open a false", "open b false")
 	if p := r.Problems(); len(p) != 1 || p[0].Device != 2 {
 		t.Errorf("problems: %+v", p)
 	}
-	if err := r.Configure(relays{0: {Line: "a"}, 1: {Line: "a"}}); gateway.CodeOf(err) != gateway.CodeConflict {
+	err = r.Configure(relays{0: {Line: "a"}, 1: {Line: "a"}})
+	if gateway.CodeOf(err) != gateway.CodeConflict {
 		t.Errorf("got %v, want a conflict", err)
 	}
 	b.want(t, "who has it keeps it", "set b false", "close b")
@@ -203,8 +206,8 @@ func TestRelays_Run_makesSafe(t *testing.T) {
 	b := newBoard()
 	r := b.relays(t)
 	err := r.Configure(relays{
-		1: {Line: "a", Safe: "on"}, 2: {Line: "b", Safe: "off"}, 3: {Line: "c", Safe: "hold"}, 4: {Line: "d"},
-		5: {Line: "e"}, 6: {Line: "f"},
+		1: {Line: "a", Safe: "on"}, 2: {Line: "b", Safe: "off"}, 3: {Line: "c", Safe: "hold"},
+		4: {Line: "d"}, 5: {Line: "e"}, 6: {Line: "f"},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -263,7 +266,9 @@ func TestRelays_Run_makesSafeOnPanic(t *testing.T) {
 
 func TestCheck(t *testing.T) {
 	for _, r := range []gateway.Relay{
-		{Line: "gpiochip0:17"}, {Line: "x", Initial: "off", Safe: "hold"}, {Line: "x", Initial: "on", Safe: "on"},
+		{Line: "gpiochip0:17"},
+		{Line: "x", Initial: "off", Safe: "hold"},
+		{Line: "x", Initial: "on", Safe: "on"},
 	} {
 		if err := power.Check(r); err != nil {
 			t.Errorf("%+v: %v", r, err)
