@@ -5,6 +5,8 @@ import (
 	"runtime"
 
 	"github.com/spf13/cobra"
+
+	"github.com/wattle-home/wattle/gateway/api"
 )
 
 // newRoot returns the whole command line.
@@ -18,7 +20,8 @@ func newRoot() *cobra.Command {
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(newVersion())
+	root.AddCommand(newServe(), newUser(), newToken(), newDevice(), newCredential(), newImport(), newExport(),
+		newSimulate(), newGPIO(), newDecode(), newOpenAPI(), newVersion())
 	return root
 }
 
@@ -46,4 +49,17 @@ func noArgs(cmd *cobra.Command, args []string) error {
 		return usageError{err}
 	}
 	return nil
+}
+
+// newOpenAPI returns `wattle openapi`.
+func newOpenAPI() *cobra.Command {
+	return &cobra.Command{
+		Use:   "openapi",
+		Short: "Print the OpenAPI document of the REST API",
+		Args:  noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			_, err := cmd.OutOrStdout().Write(api.OpenAPI())
+			return err
+		},
+	}
 }

@@ -1,0 +1,160 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/wattle-home/wattle/gateway"
+	"github.com/wattle-home/wattle/gateway/api"
+	"github.com/wattle-home/wattle/gateway/dispatch"
+	"github.com/wattle-home/wattle/gateway/ingest"
+	"github.com/wattle-home/wattle/gateway/schedule"
+	"github.com/wattle-home/wattle/store"
+)
+
+// This file fits parts to the interfaces of package api, where their own
+// methods do not already.
+
+// apiStore is the store as the API sees credentials and events.
+type apiStore struct{ *store.Store }
+
+// ListCredentials implements api.CredentialStore.
+func (s apiStore) ListCredentials(ctx context.Context) ([]gateway.Credential, error) {
+	cs, err := s.Credentials(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]gateway.Credential, len(cs))
+	for i, c := range cs {
+		out[i] = c.Credential
+	}
+	return out, nil
+}
+
+// ListEvents implements api.EventStore.
+func (s apiStore) ListEvents(ctx context.Context, q api.EventQuery) ([]gateway.Event, int, error) {
+	return s.Events(ctx, store.EventQuery(q))
+}
+
+// commander is the dispatcher as the API sees it.
+type commander struct{ *dispatch.Dispatcher }
+
+// planner reads and explains schedules in the household's zone.
+type planner struct{ zone *time.Location }
+
+// Parse implements api.Planner.
+func (planner) Parse(text []byte) (gateway.Schedule, error) { return schedule.Parse(text) }
+
+// Format implements api.Planner.
+func (planner) Format(s gateway.Schedule) ([]byte, error) { return schedule.Format(s) }
+
+// Occurrences implements api.Planner.
+func (p planner) Occurrences(s gateway.Schedule, from, to time.Time) []api.Occurrence {
+	os := schedule.NewPlan(s, p.zone).Occurrences(from, to)
+	out := make([]api.Occurrence, len(os))
+	for i, o := range os {
+		out[i] = api.Occurrence(o)
+	}
+	return out
+}
+
+// Wanted implements api.Planner.
+func (p planner) Wanted(s gateway.Schedule, at time.Time) (api.Wanted, bool) {
+	w, ok := schedule.NewPlan(s, p.zone).Wanted(at)
+	return api.Wanted{Action: w.Action, PowerState: w.PowerState, Source: w.Source, Until: w.Until}, ok
+}
+
+// importer takes files of readings into the store.
+type importer struct {
+	dir     string // where a file waits while it is checked
+	store   *store.Store
+	changed func(ctx context.Context, c api.Change)
+}
+
+// Import implements api.Importer.
+func (im importer) Import(ctx context.Context, f api.ImportFile) (api.ImportResult, error) {
+	out := api.ImportResult{File: f.Name}
+	body, done, err := im.spool(f)
+	if err != nil {
+		return out, err
+	}
+	defer done()
+	before := map[gateway.DeviceID]int64{}
+	files := ingest.Importer{
+		Device: func(ctx context.Context, alias string) (gateway.DeviceID, error) {
+			d, err := im.device(ctx, alias)
+			if err != nil {
+				return 0, err
+			}
+			out.Devices = append(out.Devices, d.Alias)
+			before[d.ID], err = im.store.Count(ctx, d.ID)
+			return d.ID, err
+		},
+		Append: im.store.Append,
+		Now:    time.Now,
+	}
+	res, err := files.Import(ctx, ingest.File{
+		Name: f.Name, Format: f.Format, Zone: f.Zone, DryRun: f.DryRun, SkipBad: f.SkipBad, Body: body,
+	})
+	if err != nil {
+		return out, err
+	}
+	for id, n := range before {
+		now, err := im.store.Count(ctx, id)
+		if err != nil {
+			return out, err
+		}
+		out.Added += now - n
+	}
+	out.Format, out.Rows, out.Readings = res.Format, res.Rows, res.Readings
+	out.Rejected, out.Skipped, out.Bad = res.Rejected, res.Skipped, res.Bad
+	if !f.DryRun {
+		out.Repeated = out.Readings - out.Rejected - out.Added
+	}
+	return out, nil
+}
+
+// spool puts a file that must be read twice on the disk.
+func (im importer) spool(f api.ImportFile) (body io.Reader, done func(), err error) {
+	if f.SkipBad || f.DryRun {
+		return f.Body, func() {}, nil
+	}
+	file, err := os.CreateTemp(im.dir, "import-*")
+	if err != nil {
+		return nil, nil, fmt.Errorf("keeping the file while it is checked: %w", err)
+	}
+	done = func() {
+		_ = file.Close()           // it is read to its end
+		_ = os.Remove(file.Name()) // a file left behind does no harm
+	}
+	if _, err := io.Copy(file, f.Body); err != nil {
+		done()
+		return nil, nil, fmt.Errorf("keeping the file while it is checked: %w", err)
+	}
+	if _, err := file.Seek(0, io.SeekStart); err != nil {
+		done()
+		return nil, nil, err
+	}
+	return file, done, nil
+}
+
+// device finds the device with an alias, or makes one without MQTT.
+func (im importer) device(ctx context.Context, alias string) (gateway.Device, error) {
+	ds, err := im.store.Devices(ctx)
+	if err != nil {
+		return gateway.Device{}, err
+	}
+	for _, d := range ds {
+		if d.Alias == alias {
+			return d, nil
+		}
+	}
+	d, err := im.store.AddDevice(ctx, gateway.Device{Alias: alias, Role: gateway.RoleConsumer})
+	if err == nil {
+		im.changed(ctx, api.Change{Device: &d})
+	}
+	return d, err
+}
