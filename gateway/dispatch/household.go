@@ -1,10 +1,10 @@
 package dispatch
 
 import (
-	"encoding/json"
 	"errors"
 
 	"github.com/wattle-home/wattle/gateway"
+	"github.com/wattle-home/wattle/gateway/dialect"
 )
 
 // Kinds of requests to the whole household.
@@ -15,14 +15,6 @@ const (
 
 // nativeDialect is the one whose devices understand a broadcast.
 const nativeDialect = "native"
-
-// message is what is sent on a member's broadcast channel.
-type message struct {
-	ID     string `json:"id"`
-	Kind   string `json:"kind"`
-	Sender string `json:"sender"`
-	Urgent bool   `json:"urgent"`
-}
 
 // Household asks all devices to start or to stop: those of the named member,
 // or of everyone if the name is "". Native devices get one broadcast for each
@@ -77,7 +69,7 @@ func listens(dev gateway.Device) bool { return dev.Dialect == nativeDialect && d
 // devices must be asked one by one: those that do not obey it, and all if one
 // of those that do is to be spared.
 func (d *Dispatcher) broadcast(
-	kind string, m gateway.Member, devices []gateway.Device,
+	kind string, member gateway.Member, devices []gateway.Device,
 ) (alone []gateway.Device) {
 	for _, dev := range devices {
 		if kind == Shutdown && listens(dev) && dev.Schedule.AlwaysOn {
@@ -87,16 +79,13 @@ func (d *Dispatcher) broadcast(
 			alone = append(alone, dev)
 		}
 	}
-	payload, err := json.Marshal(message{ID: newID(), Kind: kind, Sender: "scheduler"})
+	m, err := dialect.Household(member.Name, newID(), kind, "scheduler")
 	if err == nil {
-		now := d.cfg.Now()
-		err = d.cfg.Publish(gateway.Message{
-			Topic: "wattle/global/" + m.Name, Payload: payload, QoS: 1,
-			Expires: gateway.InstantOf(now.Add(Lifetime)), At: gateway.InstantOf(now),
-		})
+		m.Expires = gateway.InstantOf(d.cfg.Now().Add(Lifetime))
+		err = d.cfg.Publish(m)
 	}
 	if err != nil { // nobody may be listening, which is no failure
-		d.cfg.Logger.Info("broadcast was not sent", "kind", kind, "member", m.Name, "err", err)
+		d.cfg.Logger.Info("broadcast was not sent", "kind", kind, "member", member.Name, "err", err)
 	}
 	return alone
 }
