@@ -46,6 +46,7 @@ type device struct {
 	clock  *houseClock
 	now    func() time.Time
 	zone   *time.Location
+	fitted time.Time // when the meter began to count
 	logger *slog.Logger
 	client *Client
 	// ownTime says that readings carry the household's time. Else the counter
@@ -81,6 +82,7 @@ func (cfg *Simulation) run(ctx context.Context, i int, a Appliance, clock *house
 		clock:     clock,
 		now:       cfg.Now,
 		zone:      cfg.Household.Zone(),
+		fitted:    cfg.Household.Fitted(),
 		logger:    cfg.Logger.With("appliance", a.Alias),
 		ownTime:   a.Dialect == "native",
 		meter:     cfg.Household.Meter(i),

@@ -24,7 +24,8 @@ type Appliance struct {
 
 // Household is a model of a home: what each appliance draws at any instant,
 // and what its meter shows. It is a pure function of the household's number,
-// the zone and the instant, and is safe for concurrent use.
+// the zone, the day its meters were fitted and the instant, and is safe for
+// concurrent use.
 type Household struct {
 	zone       *time.Location
 	habits     habits
@@ -32,21 +33,23 @@ type Household struct {
 	appliances []Appliance
 	seeds      []uint64
 	scales     []float64
-	base       []gateway.Energy // the meters' counters at epoch
+	fitted     day
+	base       []gateway.Energy // the meters' counters when fitted
 }
-
-// epochYear is when the meters were fitted: counters rise from the base that
-// they had at the beginning of this year. Working one out takes a time that
-// grows with the years since.
-const epochYear = 2025
 
 // NewHousehold returns the household of that number in the zone, which must
 // not be nil. Another number gives other people with the same appliances;
 // beyond 1, names and topics carry the number, so that several households
 // can talk to one broker.
-func NewHousehold(number int, zone *time.Location) *Household {
+//
+// The meters were fitted on the local day of fitted, with counters that
+// already showed something. To work out a counter takes a time that grows
+// with the days since: some 10 ms a year for each appliance, on a PC. Who
+// makes a history may as well have its beginning as fitted; the counters of
+// two days of fitting differ.
+func NewHousehold(number int, zone *time.Location, fitted time.Time) *Household {
 	r := rand.New(rand.NewPCG(uint64(number), 0x77617474))
-	h := &Household{zone: zone, kinds: kinds()}
+	h := &Household{zone: zone, kinds: kinds(), fitted: dayOf(fitted, zone)}
 	h.habits = habits{
 		wake:    6.3 + r.Float64(),
 		bed:     22.6 + r.Float64(),
@@ -89,6 +92,9 @@ func (h *Household) Appliances() []Appliance { return h.appliances }
 // Zone returns the household's zone.
 func (h *Household) Zone() *time.Location { return h.zone }
 
+// Fitted returns the local midnight from which the meters count.
+func (h *Household) Fitted() time.Time { return h.fitted.start }
+
 // Watts returns what an appliance draws at t. To ask for many instants of one
 // appliance a Meter is faster.
 func (h *Household) Watts(appliance int, t time.Time) gateway.Power {
@@ -110,14 +116,13 @@ type Meter struct {
 	h         *Household
 	appliance int
 	plan      plan
-	before    int64 // mW·s from epoch to the plan's day; negative before epoch
+	before    int64 // mW·s from fitted to the plan's day; negative before it
 }
 
 // Meter returns a meter for an appliance. It shows what every other meter of
 // that appliance shows.
 func (h *Household) Meter(appliance int) *Meter {
-	noon := time.Date(epochYear, 1, 1, 12, 0, 0, 0, h.zone)
-	return &Meter{h: h, appliance: appliance, plan: h.plan(appliance, dayOf(noon, h.zone))}
+	return &Meter{h: h, appliance: appliance, plan: h.plan(appliance, h.fitted)}
 }
 
 // Read returns the power at t and the counter's value then. The counter is

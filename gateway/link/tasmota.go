@@ -17,6 +17,9 @@ type tasmota struct {
 	reported bool    // told is set
 }
 
+// tasmotaTime is how Tasmota prints a time: local, without offset.
+const tasmotaTime = "2006-01-02T15:04:05"
+
 // tasmotaEnergy is ENERGY of a metering plug with WattRes 1.
 type tasmotaEnergy struct {
 	TotalStartTime string
@@ -112,7 +115,7 @@ func (t *tasmota) sensor(d *device) tasmotaSensor {
 		period = d.energy - t.told
 	}
 	return tasmotaSensor{t.time(d), tasmotaEnergy{
-		TotalStartTime: fmt.Sprintf("%d-01-01T00:00:00", epochYear),
+		TotalStartTime: d.fitted.Format(tasmotaTime),
 		Total:          fixed(d.energy/1e6, 3),
 		Yesterday:      fixed(d.yesterday/1e6, 3),
 		Today:          fixed(d.today()/1e6, 3),
@@ -128,7 +131,7 @@ func (t *tasmota) sensor(d *device) tasmotaSensor {
 
 // time returns the device's clock as it prints it.
 func (t *tasmota) time(d *device) string {
-	return d.now().In(d.zone).Format("2006-01-02T15:04:05")
+	return d.now().In(d.zone).Format(tasmotaTime)
 }
 
 // power tells the relay's state, as each change and each question does.
