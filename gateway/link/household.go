@@ -40,14 +40,18 @@ type Household struct {
 // NewHousehold returns the household of that number in the zone, which must
 // not be nil. Another number gives other people with the same appliances;
 // beyond 1, names and topics carry the number, so that several households
-// can talk to one broker.
-//
-// The meters were fitted on the local day of fitted, with counters that
-// already showed something. To work out a counter takes a time that grows
-// with the days since: some 10 ms a year for each appliance, on a PC. Who
-// makes a history may as well have its beginning as fitted; the counters of
-// two days of fitting differ.
-func NewHousehold(number int, zone *time.Location, fitted time.Time) *Household {
+// can talk to one broker. Its meters were fitted at the beginning of 2026; see
+// NewFitted.
+func NewHousehold(number int, zone *time.Location) *Household {
+	return NewFitted(number, zone, time.Date(2026, 1, 1, 0, 0, 0, 0, zone))
+}
+
+// NewFitted is like NewHousehold; the meters were fitted on the local day of
+// fitted, with counters that already showed something. To work out a counter
+// takes a time that grows with the days since: some 10 ms a year for each
+// appliance, on a PC. Who makes a history may as well have its beginning as
+// fitted; the counters of two days of fitting differ.
+func NewFitted(number int, zone *time.Location, fitted time.Time) *Household {
 	r := rand.New(rand.NewPCG(uint64(number), 0x77617474))
 	h := &Household{zone: zone, kinds: kinds(), fitted: dayOf(fitted, zone)}
 	h.habits = habits{

@@ -13,10 +13,6 @@ import (
 	"github.com/wattle-home/wattle/gateway/link"
 )
 
-// fitted is when the meters of most tests were fitted: 1 January 2026 in
-// Berlin.
-var fitted = time.Unix(1_767_222_000, 0)
-
 // zone loads a zone or ends the test.
 func zone(t testing.TB, name string) *time.Location {
 	t.Helper()
@@ -44,7 +40,7 @@ func TestHousehold_Appliances(t *testing.T) {
 	}
 	topics, aliases, clients := map[string]bool{}, map[string]bool{}, map[string]bool{}
 	for n := 1; n <= 3; n++ {
-		list := link.NewHousehold(n, time.UTC, fitted).Appliances()
+		list := link.NewHousehold(n, time.UTC).Appliances()
 		if len(list) < 10 {
 			t.Fatalf("household %d: %d appliances, want 10 or more", n, len(list))
 		}
@@ -75,8 +71,8 @@ func TestHousehold_Watts_deterministic(t *testing.T) {
 	differ := 0
 	rapid.Check(t, func(t *rapid.T) {
 		n := rapid.IntRange(1, 50).Draw(t, "household")
-		a, b := link.NewHousehold(n, berlin, fitted), link.NewHousehold(n, berlin, fitted)
-		other := link.NewHousehold(n+1, berlin, fitted)
+		a, b := link.NewHousehold(n, berlin), link.NewHousehold(n, berlin)
+		other := link.NewHousehold(n+1, berlin)
 		i := rapid.IntRange(0, len(a.Appliances())-1).Draw(t, "appliance")
 		m := a.Meter(i)
 		at := time.Date(2026, 1, 1, 0, 0, 0, 0, berlin)
@@ -117,7 +113,7 @@ func TestMeter_Read_integral(t *testing.T) {
 	}
 	for _, d := range days {
 		t.Run(d.name, func(t *testing.T) {
-			h := link.NewHousehold(1, d.day.Location(), fitted)
+			h := link.NewHousehold(1, d.day.Location())
 			end := d.day.AddDate(0, 0, 1)
 			if got := end.Sub(d.day).Hours(); got != d.hours {
 				t.Fatalf("the day has %v hours, want %v", got, d.hours)
@@ -191,7 +187,7 @@ func TestHousehold_Watts_plausible(t *testing.T) {
 	}
 	berlin := zone(t, "Europe/Berlin")
 	for n := 1; n <= 6; n++ {
-		h := link.NewHousehold(n, berlin, fitted)
+		h := link.NewHousehold(n, berlin)
 		for i, a := range h.Appliances() {
 			s := spanOf(h, i, time.Date(2026, 9, 1, 0, 0, 0, 0, berlin), 60)
 			w := want[a.Icon]
@@ -212,7 +208,7 @@ func TestHousehold_Watts_plausible(t *testing.T) {
 }
 
 func TestHousehold_Watts_seasons(t *testing.T) {
-	h := link.NewHousehold(1, zone(t, "Europe/Berlin"), fitted)
+	h := link.NewHousehold(1, zone(t, "Europe/Berlin"))
 	january := time.Date(2026, 1, 5, 0, 0, 0, 0, h.Zone())
 	july := time.Date(2026, 7, 6, 0, 0, 0, 0, h.Zone())
 	for _, c := range []struct {
@@ -228,7 +224,7 @@ func TestHousehold_Watts_seasons(t *testing.T) {
 }
 
 func TestHousehold_Watts_alive(t *testing.T) {
-	h := link.NewHousehold(1, zone(t, "Europe/Berlin"), fitted)
+	h := link.NewHousehold(1, zone(t, "Europe/Berlin"))
 	day := time.Date(2026, 10, 1, 0, 0, 0, 0, h.Zone())
 	typical, all := 0, 0
 	for range 60 {
@@ -260,7 +256,7 @@ func TestHousehold_Watts_alive(t *testing.T) {
 }
 
 func TestHousehold_History(t *testing.T) {
-	h := link.NewHousehold(2, zone(t, "Europe/Berlin"), fitted)
+	h := link.NewHousehold(2, zone(t, "Europe/Berlin"))
 	from := time.Date(2026, 10, 24, 13, 0, 0, 0, h.Zone())
 	to := from.AddDate(0, 0, 2)
 	perAppliance := make([]int, len(h.Appliances()))
@@ -294,7 +290,7 @@ func TestHousehold_History(t *testing.T) {
 }
 
 func TestHousehold_History_ends(t *testing.T) {
-	h := link.NewHousehold(1, time.UTC, fitted)
+	h := link.NewHousehold(1, time.UTC)
 	from := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	stop, calls := errors.New("enough"), 0
 	err := h.History(from, from.AddDate(0, 0, 1), time.Minute,
@@ -310,7 +306,7 @@ func TestHousehold_History_ends(t *testing.T) {
 }
 
 func BenchmarkHousehold_History(b *testing.B) {
-	h := link.NewHousehold(1, zone(b, "Europe/Berlin"), fitted)
+	h := link.NewHousehold(1, zone(b, "Europe/Berlin"))
 	to := time.Date(2026, 11, 25, 0, 0, 0, 0, h.Zone())
 	n := 0
 	for b.Loop() {
@@ -323,10 +319,10 @@ func BenchmarkHousehold_History(b *testing.B) {
 	b.ReportMetric(float64(n)/b.Elapsed().Seconds(), "readings/s")
 }
 
-func TestNewHousehold_fitted(t *testing.T) {
+func TestNewFitted(t *testing.T) {
 	berlin := zone(t, "Europe/Berlin")
 	day := time.Date(2026, 9, 26, 15, 0, 0, 0, berlin)
-	a, b := link.NewHousehold(1, berlin, fitted), link.NewHousehold(1, berlin, day)
+	a, b := link.NewHousehold(1, berlin), link.NewFitted(1, berlin, day)
 	if want := time.Date(2026, 9, 26, 0, 0, 0, 0, berlin); !b.Fitted().Equal(want) {
 		t.Errorf("fitted %s, want %s", b.Fitted(), want)
 	}

@@ -24,7 +24,7 @@ func simulate(t *testing.T, b *mosquitto, change func(*link.Simulation)) (
 	h *link.Household, stop func() error,
 ) {
 	t.Helper()
-	h = link.NewHousehold(1, zone(t, "Europe/Berlin"), time.Now().AddDate(0, 0, -10))
+	h = link.NewFitted(1, zone(t, "Europe/Berlin"), time.Now().AddDate(0, 0, -10))
 	cfg := link.Simulation{
 		Broker: b.url(), Household: h, Logger: quiet(), Step: time.Second,
 		Broadcast: "wattle/global/anna",
@@ -345,7 +345,7 @@ func (w writer) Write(p []byte) (int, error) { return w(p) }
 
 func TestSimulate_refused(t *testing.T) {
 	b := startMosquitto(t, "fridge:word")
-	h := link.NewHousehold(1, time.UTC, time.Now())
+	h := link.NewFitted(1, time.UTC, time.Now())
 	before := runtime.NumGoroutine()
 	err := link.Simulate(t.Context(), link.Simulation{
 		Broker: b.url(), Household: h, Logger: quiet(),
@@ -364,7 +364,7 @@ func TestSimulate_refused(t *testing.T) {
 
 func TestSimulate_settings(t *testing.T) {
 	good := link.Simulation{
-		Broker: "mqtt://127.0.0.1:1", Household: link.NewHousehold(1, time.UTC, time.Now()), Logger: quiet(),
+		Broker: "mqtt://127.0.0.1:1", Household: link.NewFitted(1, time.UTC, time.Now()), Logger: quiet(),
 	}
 	for name, change := range map[string]func(*link.Simulation){
 		"broker":      func(c *link.Simulation) { c.Broker = "127.0.0.1" },
