@@ -79,6 +79,7 @@ func (b *Broker) serve(c *conn) {
 			"remote", c.host, "reason", fmt.Sprintf("%#x", c.reason.Load()), "err", err)
 	}
 	b.depart(c)
+	b.keeper.forget(c)
 	b.mu.Lock()
 	delete(b.open, c)
 	b.provenLocked(c)

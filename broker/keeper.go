@@ -147,6 +147,13 @@ func (b *Broker) unsettled(c *conn, err error) {
 	}
 }
 
+// forget takes an ended connection out of those that lack something.
+func (k *keeper) forget(c *conn) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	delete(k.failed, c)
+}
+
 // settled has the remembered clients closed, now that messages are stored
 // again.
 func (b *Broker) settled() {

@@ -106,8 +106,12 @@ func (b *Broker) fanOut(m *message) {
 	for i := range r.direct {
 		r.direct[i].session.deliver(m, &r.direct[i])
 	}
+	if len(r.shared) == 0 {
+		return
+	}
+	turn := r.turn.Add(1)
 	for _, group := range r.shared {
-		if t := choose(group, int(r.turn.Add(1))); t != nil {
+		if t := choose(group, turn); t != nil {
 			t.session.deliver(m, t)
 		}
 	}
@@ -115,10 +119,10 @@ func (b *Broker) fanOut(m *message) {
 
 // choose returns the member of a group whose turn it is, if it is there, else
 // the next that is, else one that keeps messages, else nil.
-func choose(group []target, turn int) *target {
+func choose(group []target, turn uint32) *target {
 	var second *target
 	for i := range group {
-		t := &group[(turn+i)%len(group)]
+		t := &group[(int(turn%uint32(len(group)))+i)%len(group)]
 		here, keeps := t.session.online()
 		if here {
 			return t
