@@ -423,9 +423,15 @@ func (m minutes) resolve(w int64) int {
 	panic("beyond the minutes looked at")
 }
 
-// want is what is wanted at a minute, as a word; "" is nothing.
-func (m minutes) wants(s gateway.Schedule, p place) []string {
-	want := make([]string, m.n)
+// words are what may be wanted; the first is nothing, and power states stand at
+// their own number.
+var words = []string{"", "D0", "D1", "D2", "D3hot", "D3cold", "off", "on"}
+
+const wordOff, wordOn = 6, 7
+
+// wants is what is wanted at each minute, as an index into words.
+func (m minutes) wants(s gateway.Schedule, p place) []uint8 {
+	want := make([]uint8, m.n)
 	paint := func(iv gateway.Interval, fn func(begin, end int)) {
 		for d := -daysBefore; d <= daysAfter; d++ {
 			day := p.day.AddDate(0, 0, d)
@@ -443,35 +449,35 @@ func (m minutes) wants(s gateway.Schedule, p place) []string {
 	}
 	if len(s.Intervals) > 0 {
 		for i := range want {
-			want[i] = "off"
+			want[i] = wordOff
 		}
 	}
 	for _, iv := range s.Intervals {
 		paint(iv, func(b, e int) {
 			for ; b < e; b++ {
-				want[b] = "on"
+				want[b] = wordOn
 			}
 		})
 	}
-	during, after := make([]string, m.n), make([]string, m.n)
+	during, after := make([]uint8, m.n), make([]uint8, m.n)
 	for i := len(s.Power) - 1; i >= 0; i-- { // the first of the list is painted last
 		iv := s.Power[i]
 		paint(iv.Interval, func(b, e int) {
 			for k := b; k < e; k++ {
-				during[k] = iv.During.String()
+				during[k] = uint8(iv.During)
 			}
-			after[e] = iv.After.String()
+			after[e] = uint8(iv.After)
 		})
 	}
-	held := ""
+	held := uint8(0)
 	for i := range want {
-		if after[i] != "" {
+		if after[i] != 0 {
 			held = after[i]
 		}
-		if held != "" {
+		if held != 0 {
 			want[i] = held
 		}
-		if during[i] != "" {
+		if during[i] != 0 {
 			want[i] = during[i]
 		}
 	}
@@ -515,7 +521,7 @@ func checkAgainst(t *rapid.T, p place, z *time.Location, m minutes) {
 	var changes []string
 	for i := from; i < to; i++ {
 		if want[i] != want[i-1] {
-			changes = append(changes, at(i).Format("01-02T15:04Z ")+want[i])
+			changes = append(changes, at(i).Format("01-02T15:04Z ")+words[want[i]])
 		}
 	}
 	got := show(plan.Occurrences(at(from), at(to)))
@@ -524,8 +530,8 @@ func checkAgainst(t *rapid.T, p place, z *time.Location, m minutes) {
 	}
 	now := rapid.IntRange(from, to).Draw(t, "now")
 	w, ok := plan.Wanted(at(now))
-	if got := word(w.Action, w.PowerState); got != want[now] || ok != (got != "") {
-		t.Fatalf("%s: %+v\nat %v: got %q, %v; want %q", p.zone, s, at(now), got, ok, want[now])
+	if got := word(w.Action, w.PowerState); got != words[want[now]] || ok != (got != "") {
+		t.Fatalf("%s: %+v\nat %v: got %q, %v; want %q", p.zone, s, at(now), got, ok, words[want[now]])
 	}
 	since, until := now, now+1
 	for want[since-1] == want[now] && since > now-9*1440 {
@@ -542,8 +548,8 @@ func checkAgainst(t *rapid.T, p place, z *time.Location, m minutes) {
 	}
 	next, ok := plan.Next(at(now))
 	if until < now+8*1440 && (!ok || !next.At.Equal(at(until)) ||
-		word(next.Action, next.PowerState) != want[until]) {
+		word(next.Action, next.PowerState) != words[want[until]]) {
 		t.Fatalf("%s: %+v\nafter %v: got %+v, want %q at %v",
-			p.zone, s, at(now), next, want[until], at(until))
+			p.zone, s, at(now), next, words[want[until]], at(until))
 	}
 }

@@ -225,7 +225,8 @@ func TestFormat_canonical(t *testing.T) {
 	got, err := schedule.Format(s)
 	want := `{"always_on":false,"schedule":[{"from":"08:30","to":"24:00",` +
 		`"days":["mon","sat","sun"]},{"from":"00:00","to":"08:00"}],` +
-		`"power_schedule":[{"from":"22:00","to":"06:00","during":"D2","after":"D0"}],"handlers":{},"channel":"a/b"}`
+		`"power_schedule":[{"from":"22:00","to":"06:00","during":"D2","after":"D0"}],` +
+		`"handlers":{},"channel":"a/b"}`
 	if err != nil || string(got) != want {
 		t.Errorf("got  %s, %v\nwant %s", got, err, want)
 	}
