@@ -89,7 +89,7 @@ func (cfg *Simulation) run(ctx context.Context, i int, a Appliance, clock *house
 		state:     gateway.D0,
 		step:      cfg.Step,
 		// The appliances of a household do not measure all at once.
-		next: clock.from.Truncate(time.Second).Add(cfg.Step + cfg.Step/16*time.Duration(i%16)),
+		next: clock.from.Truncate(time.Second).Add(cfg.Step / 16 * time.Duration(i%16+1)),
 	}
 	d.begin(clock.from)
 	o := Options{
