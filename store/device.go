@@ -17,10 +17,6 @@ const selectDevice = `SELECT id, uuid, alias, description, dialect, topic, role,
 	coalesce(parent_id, 0), room, icon, tags, coalesce(member_id, 0), schedule, relay,
 	created_ms, version FROM device WHERE deleted_ms IS NULL `
 
-// purgeRows is how many readings of a deleted device go in one transaction, so
-// that other writers need not wait long.
-const purgeRows = 5000
-
 // AddDevice adds d and returns it with its ID, its UUID if it had none, its
 // time of creation and version 1. An alias (whatever its case), a topic of the
 // dialect or a UUID that another device has is a CodeConflict that names it.
@@ -139,7 +135,7 @@ func (s *Store) purgeDevice(ctx context.Context, id gateway.DeviceID) error {
 	doing := fmt.Sprintf("deleting the readings of device %d", id)
 	for done := false; !done; {
 		err := s.write(ctx, doing, func(tx *sql.Tx) (err error) {
-			if done, err = deleteReadings(tx, id, purgeRows); err != nil || !done {
+			if done, err = deleteReadings(tx, id, s.purge); err != nil || !done {
 				return err
 			}
 			_, err = tx.Exec(`DELETE FROM device WHERE id = ? AND deleted_ms IS NOT NULL`, id)

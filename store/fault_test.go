@@ -91,7 +91,7 @@ func TestStore_Append_killed(t *testing.T) {
 		t.Fatal(err)
 	}
 	for cycle := range cycles {
-		acked := killedAppend(t, self, path, 1+cycle*7%60)
+		acked := killedAppend(t, self, path, 1+cycle*7%20)
 		s, err := store.Open(context.Background(), store.Config{Path: path})
 		if err != nil {
 			t.Fatalf("cycle %d: %v", cycle, err)

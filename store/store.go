@@ -23,6 +23,10 @@ const (
 // readers is how many read at once; a further one waits.
 const readers = 4
 
+// purgeRows is how many readings of a deleted device go in one transaction, so
+// that other writers need not wait long.
+const purgeRows = 5000
+
 // Config is what a Store is opened with.
 type Config struct {
 	Path   string           // the file; its directory must exist
@@ -41,6 +45,7 @@ type Store struct {
 	w      *sql.DB       // one connection
 	r      *sql.DB       // up to readers connections
 	closed atomic.Bool
+	purge  int // purgeRows, fewer in tests
 
 	appendOne  *sql.Stmt // on w
 	appendMany *sql.Stmt // on w
@@ -85,7 +90,7 @@ func open(ctx context.Context, cfg Config, files fs.FS) (_ *Store, err error) {
 			return nil, err
 		}
 	}
-	s := &Store{cfg: cfg, log: cfg.Logger, turn: make(chan struct{}, 1)}
+	s := &Store{cfg: cfg, log: cfg.Logger, turn: make(chan struct{}, 1), purge: purgeRows}
 	s.turn <- struct{}{}
 	s.w = openDB(cfg.Path, "_txlock=immediate", writerPragmas(fresh))
 	s.w.SetMaxOpenConns(1)

@@ -7,6 +7,7 @@ import (
 	"math"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -154,12 +155,19 @@ func TestStore_Append_contextEnds(t *testing.T) {
 // dyingContext ends after its Err was asked so many times.
 type dyingContext struct {
 	context.Context
-	left int
+	left atomic.Int64
+}
+
+// dyingAfter returns a dyingContext that ends after n questions.
+func dyingAfter(n int64) *dyingContext {
+	c := &dyingContext{Context: context.Background()}
+	c.left.Store(n)
+	return c
 }
 
 // Err implements context.Context.
 func (c *dyingContext) Err() error {
-	if c.left--; c.left < 0 {
+	if c.left.Add(-1) < 0 {
 		return context.Canceled
 	}
 	return nil
@@ -171,8 +179,8 @@ func TestStore_Append_cutAnywhere(t *testing.T) {
 	s, id := openFresh(t, 0)
 	batch := someReadings(id, 0, 5*manyRows+3)
 	cuts := 0
-	for left := 0; ; left++ {
-		err := s.Append(&dyingContext{context.Background(), left}, batch)
+	for left := int64(0); ; left++ {
+		err := s.Append(dyingAfter(left), batch)
 		if err == nil {
 			break
 		}
@@ -189,11 +197,13 @@ func TestStore_Append_cutAnywhere(t *testing.T) {
 // TestStore_DeleteDevice_cutAnywhere cuts deletions as above. The device is
 // whole or gone, and Maintain deletes what is left.
 func TestStore_DeleteDevice_cutAnywhere(t *testing.T) {
-	const rows = 2*purgeRows + 10
+	const purge = 50
+	const rows = 2*purge + 10
 	partly := 0
-	for left := 0; ; left++ {
+	for left := int64(0); ; left++ {
 		s, id := openFresh(t, rows)
-		err := s.DeleteDevice(&dyingContext{context.Background(), left}, id)
+		s.purge = purge
+		err := s.DeleteDevice(dyingAfter(left), id)
 		if err != nil && !errors.Is(err, context.Canceled) {
 			t.Fatal(err)
 		}
