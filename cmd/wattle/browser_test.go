@@ -120,7 +120,7 @@ func TestBrowser_loginLiveSwitch(t *testing.T) {
 		chromedp.WaitVisible("#login", chromedp.ByQuery),
 		chromedp.SendKeys("#username", "anna", chromedp.ByQuery),
 		chromedp.SendKeys("#password", "wrong horse", chromedp.ByQuery),
-		chromedp.Submit("#login", chromedp.ByQuery),
+		chromedp.Click("#login button[type=submit]", chromedp.ByQuery),
 	)
 	if err != nil {
 		t.Fatal(err)
@@ -128,7 +128,7 @@ func TestBrowser_loginLiveSwitch(t *testing.T) {
 	see(t, ctx, "#login .fault", "wrong")
 	err = chromedp.Run(ctx,
 		chromedp.SendKeys("#password", "correct horse", chromedp.ByQuery),
-		chromedp.Submit("#login", chromedp.ByQuery),
+		chromedp.Click("#login button[type=submit]", chromedp.ByQuery),
 		chromedp.WaitVisible(row, chromedp.ByQuery),
 	)
 	if err != nil {
@@ -137,17 +137,21 @@ func TestBrowser_loginLiveSwitch(t *testing.T) {
 	see(t, ctx, row+" .name", "Heater <b>&amp;") // a name stays text
 	see(t, ctx, row+" .watts", "123 W")
 	p.send("/reading", `{"power_w":1480}`)
-	see(t, ctx, row+" .watts", "1,480 W")
+	see(t, ctx, row+" .watts", "1480 W")
 
 	if err := chromedp.Run(ctx, chromedp.Click(row+" button.switch", chromedp.ByQuery)); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "the device to be on", func() bool { return g.state(d.ID).On })
-	if err := chromedp.Run(ctx, chromedp.WaitVisible(
-		row+" button.switch[aria-checked='true'][data-state='on']", chromedp.ByQuery)); err != nil {
-		t.Fatal("the switch does not show that the device is on")
-	}
-
+	eventually(t, "the switch to show that the device is on", func() bool {
+		var state string
+		var ok bool
+		err := chromedp.Run(ctx, chromedp.AttributeValue(row+" button.switch", "data-state", &state, &ok, chromedp.ByQuery))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return state == "on"
+	})
 	var path string
 	if err := chromedp.Run(ctx,
 		chromedp.Click(row+" .name", chromedp.ByQuery),

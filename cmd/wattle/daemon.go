@@ -258,6 +258,7 @@ func (d *daemon) onlineEvent(s gateway.DeviceState, at gateway.Instant) {
 	kind, text := gateway.EventOffline, " is offline"
 	if s.Online {
 		kind, text = gateway.EventOnline, " is online"
+		d.loop.Wake() // it may not do what is wanted of it
 	}
 	d.recordEvent(gateway.Event{At: at, Kind: kind, Device: s.Device, Text: d.alias(s.Device) + text})
 }

@@ -46,7 +46,7 @@ func serveDemo(ctx context.Context, cfg config.Config, log *slog.Logger, out io.
 		return err
 	}
 	defer func() { err = errors.Join(err, d.close()) }()
-	house := link.NewHousehold(1, d.zone)
+	house := link.NewFitted(1, d.zone, time.Now().AddDate(0, 0, -demoDays-1))
 	fmt.Fprintf(out, "making %d days of history of %d appliances …\n", demoDays, len(house.Appliances()))
 	secrets, err := d.furnish(ctx, house)
 	if err != nil {

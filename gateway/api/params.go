@@ -203,7 +203,7 @@ func parseTime(s string, zone *time.Location) (time.Time, error) {
 	if t, err := time.Parse(time.RFC3339Nano, s); err == nil {
 		return checkYear(s, t)
 	}
-	if t, err := time.ParseInLocation(time.DateTime, s, zone); err == nil {
+	if t, ok := gateway.ParseWall(s, zone); ok {
 		return checkYear(s, t)
 	}
 	if sec, err := strconv.ParseFloat(s, 64); err == nil && sec > -1e11 && sec < 1e11 {

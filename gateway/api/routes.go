@@ -3,6 +3,7 @@ package api
 import (
 	_ "embed"
 	"net/http"
+	"strings"
 
 	"github.com/gorilla/mux"
 
@@ -102,19 +103,30 @@ func (s *Server) handler(
 	for _, rt := range s.routes() {
 		m.Handle(base+rt.path, s.guarded(rt, who)).Methods(rt.method).Name(rt.operation)
 	}
-	missing := route{need: viewer, handle: func(http.ResponseWriter, *http.Request) error {
-		return gateway.NotFoundf("there is nothing at this address")
-	}}
-	wrongMethod := route{need: viewer, handle: func(http.ResponseWriter, *http.Request) error {
-		return statusError{http.StatusMethodNotAllowed, "this method does not belong to this address"}
-	}}
-	m.PathPrefix("/api/").Handler(s.guarded(missing, who))
-	m.MethodNotAllowedHandler = s.guarded(wrongMethod, who)
-	m.NotFoundHandler = s.plain(missing.handle)
-	if s.cfg.Page != nil {
-		m.PathPrefix("/").Methods("GET", "HEAD").Handler(s.cfg.Page)
-	}
-	return s.shield(m, host)
+	m.NotFoundHandler = s.guarded(route{need: viewer, handle: missing}, who)
+	m.MethodNotAllowedHandler = s.guarded(route{need: viewer, handle: wrongMethod}, who)
+	return s.shield(s.withPage(m), host)
+}
+
+// withPage puts the dashboard where the API is not. It is not a route of the
+// API's router: a route that matches everything hides wrong methods.
+func (s *Server) withPage(routes http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ours := strings.HasPrefix(r.URL.Path, "/api/") || r.URL.Path == "/healthz" || r.URL.Path == "/readyz"
+		if ours || s.cfg.Page == nil {
+			routes.ServeHTTP(w, r)
+			return
+		}
+		s.cfg.Page.ServeHTTP(w, r)
+	})
+}
+
+func missing(http.ResponseWriter, *http.Request) error {
+	return gateway.NotFoundf("there is nothing at this address")
+}
+
+func wrongMethod(http.ResponseWriter, *http.Request) error {
+	return statusError{http.StatusMethodNotAllowed, "this method does not belong to this address"}
 }
 
 // Operation is a row of the table of contents.

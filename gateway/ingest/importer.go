@@ -321,7 +321,7 @@ func (run *importRun) instant(text string, d *importDevice) (gateway.Instant, er
 }
 
 func (run *importRun) resolve(text string, last gateway.Instant) (gateway.Instant, error) {
-	if t, err := time.ParseInLocation(time.DateTime, text, run.file.Zone); err == nil {
+	if t, ok := gateway.ParseWall(text, run.file.Zone); ok {
 		first := gateway.InstantOf(t)
 		if first > last {
 			return first, nil

@@ -209,8 +209,8 @@ func (p Plan) span(edges []edge, d time.Time, iv gateway.Interval, e edge) []edg
 	}
 	begin, stop := e, e
 	begin.begin = true
-	begin.at = resolve(d.Unix()+int64(iv.From)*60, p.zone)
-	stop.at = resolve(d.Unix()+int64(end)*60, p.zone)
+	begin.at = gateway.ResolveWall(d.Unix()+int64(iv.From)*60, p.zone)
+	stop.at = gateway.ResolveWall(d.Unix()+int64(end)*60, p.zone)
 	if stop.at <= begin.at {
 		return edges
 	}
@@ -220,28 +220,6 @@ func (p Plan) span(edges []edge, d time.Time, iv gateway.Interval, e edge) []edg
 // civil is a calendar day: its midnight as if the zone were UTC.
 func civil(year int, month time.Month, day int) time.Time {
 	return time.Date(year, month, day, 0, 0, 0, 0, time.UTC)
-}
-
-// resolve returns the instant of a wall-clock time in zone, both as Unix
-// seconds; wall is counted as if the zone were UTC. As RFC 5545 says, a time
-// that occurs twice means the first, one that is skipped is read with the
-// offset before the gap. (time.Date leaves both open.)
-func resolve(wall int64, zone *time.Location) int64 {
-	// No offset is as large as a day, so the wanted instant is later than this.
-	t := time.Unix(wall-24*3600, 0).In(zone)
-	_, before := t.Zone()
-	for {
-		_, offset := t.Zone()
-		start, end := t.ZoneBounds()
-		at := wall - int64(offset)
-		if !start.IsZero() && at < start.Unix() {
-			return wall - int64(before)
-		}
-		if end.IsZero() || at < end.Unix() {
-			return at
-		}
-		t, before = end, offset
-	}
 }
 
 // sweep is what is going on at an instant while edges are passed in order.

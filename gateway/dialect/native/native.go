@@ -267,7 +267,7 @@ func (d decoder) instant(v scan.Value) (gateway.Instant, error) {
 			return gateway.InstantOf(t), nil
 		}
 		if d.zone != nil {
-			if t, err := time.ParseInLocation(time.DateTime, string(b), d.zone); err == nil {
+			if t, ok := gateway.ParseWall(string(b), d.zone); ok {
 				return gateway.InstantOf(t), nil
 			}
 		}
