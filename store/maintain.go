@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/wattle-home/wattle/gateway"
 )
@@ -39,7 +40,7 @@ func (s *Store) tidy(ctx context.Context) error {
 	var free int
 	err := s.w.QueryRow("PRAGMA freelist_count").Scan(&free)
 	for ; err == nil && ctx.Err() == nil && free > 0; free -= freePages {
-		_, err = s.w.Exec("PRAGMA incremental_vacuum(4096)")
+		_, err = s.w.Exec(fmt.Sprintf("PRAGMA incremental_vacuum(%d)", freePages))
 	}
 	if err == nil {
 		_, err = s.w.Exec("PRAGMA optimize")
