@@ -54,7 +54,8 @@ func (b *Broker) take(raw net.Conn) {
 	}
 	c.out = outbox{raw: raw, limits: &b.limits, stats: &b.stats, drained: c.drained}
 	b.mu.Lock()
-	room := len(b.open) < b.limits.Connections && b.unproven[c.host] < b.limits.Unauthenticated
+	room := b.unproven[c.host] < b.limits.Unauthenticated &&
+		(len(b.open) < b.limits.Connections || b.evictUnprovenLocked())
 	if room {
 		b.open[c] = struct{}{}
 		b.unproven[c.host]++
@@ -67,6 +68,24 @@ func (b *Broker) take(raw net.Conn) {
 	}
 	b.stats.accepted.Add(1)
 	b.conns.Go(func() { b.serve(c) })
+}
+
+// evictUnprovenLocked cuts off the connection that is longest without a
+// CONNECT, so that silent ones cannot keep clients out, and reports whether
+// there was one.
+func (b *Broker) evictUnprovenLocked() bool {
+	var oldest *conn
+	for c := range b.open {
+		if !c.proven && !c.isClosing() && (oldest == nil || c.opened.Before(oldest.opened)) {
+			oldest = c
+		}
+	}
+	if oldest == nil {
+		return false
+	}
+	b.stats.crowded.Add(1)
+	oldest.abort()
+	return true
 }
 
 // serve runs one connection to its end.
@@ -249,10 +268,11 @@ func (b *Broker) depart(c *conn) {
 	}
 	if w := c.will; w != nil && (w.delay == 0 || ends || b.stopping.Load()) {
 		c.will = nil
+		c.acks.supersede(w.topic)
 		b.sendWill(w)
 	}
-	if c.established && b.cfg.Connected != nil {
-		b.cfg.Connected(c.client, false)
+	if c.established {
+		b.connected(c.client, false)
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()

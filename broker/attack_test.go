@@ -127,6 +127,17 @@ func TestR1_connections(t *testing.T) {
 	}
 }
 
+func TestR1_silentConnections(t *testing.T) {
+	h := open(t, func(c *broker.Config) { c.Limits.Connections, c.Limits.Unauthenticated = 4, 100 })
+	first := dial(t, h.addr)
+	for range 3 {
+		dial(t, h.addr)
+	}
+	eventually(t, "all are in", func() bool { return h.Stats().Connections == 4 })
+	h.enter(link{user: "hass", id: "x"}).ping()
+	first.gone()
+}
+
 func TestR1_perDevice(t *testing.T) {
 	_, addr := bareOpen(t, nil, nil)
 	for i := range 9 {

@@ -158,7 +158,7 @@ func BenchmarkBroker_idle(b *testing.B) {
 }
 
 // idleBytes returns how much memory one more idle client takes, with the
-// stacks of its goroutines and what the test's end of it holds.
+// stacks of its goroutines and the test's end of the connection.
 func idleBytes(b testing.TB, addr string) float64 {
 	const clients = 200
 	inUse := func() uint64 {
@@ -169,13 +169,14 @@ func idleBytes(b testing.TB, addr string) float64 {
 		return m.HeapInuse + m.StackInuse
 	}
 	before := inUse()
-	var all []*peer
+	var all []net.Conn
 	for i := range clients {
-		all = append(all, join(b, addr, link{user: "hass", id: fmt.Sprint("idle", i), keepAlive: 60}))
+		p := join(b, addr, link{user: "hass", id: fmt.Sprint("idle", i), keepAlive: 60})
+		all = append(all, p.c)
 	}
 	used := float64(inUse()-before) / clients
-	for _, p := range all {
-		_ = p.c.Close()
+	for _, c := range all {
+		_ = c.Close()
 	}
 	return used
 }

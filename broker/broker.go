@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -84,6 +85,7 @@ type Broker struct {
 	dropRound  atomic.Uint64 // rises with each Drop
 	someFailed atomic.Bool   // keeper.failed is not empty
 	stopping   atomic.Bool
+	seq        atomic.Uint64 // of the newest message
 
 	mu       sync.Mutex
 	open     map[*conn]struct{}  // connections that have not ended
@@ -157,7 +159,8 @@ func closeAll(listeners []net.Listener) {
 }
 
 // Publish delivers and, if asked to, retains a message of the gateway. It
-// never blocks. It returns an error if the topic cannot be published to.
+// never blocks. The payload must not be changed afterwards. An error says that
+// the topic cannot be published to, or that there is no such QoS.
 //
 // If m.Expires is set the message is delivered to nobody after that instant,
 // and a device or bridge that did not acknowledge it by then (with QoS 0: whose
@@ -173,7 +176,7 @@ func (b *Broker) Publish(m gateway.Message) error {
 	now := time.Now()
 	msg := &message{
 		topic: m.Topic, payload: m.Payload, qos: m.QoS, retain: m.Retain,
-		at: gateway.InstantOf(now),
+		at: gateway.InstantOf(now), seq: b.seq.Add(1),
 	}
 	if m.Expires != 0 {
 		msg.command = true
@@ -185,6 +188,13 @@ func (b *Broker) Publish(m gateway.Message) error {
 
 // Forget drops what is retained on topic; subscribers are not told.
 func (b *Broker) Forget(topic string) { b.retains.forget(topic) }
+
+// ForgetFrom drops all that a credential retains; subscribers are not told.
+func (b *Broker) ForgetFrom(id gateway.CredentialID) {
+	for _, topic := range b.retains.from(id) {
+		b.retains.forget(topic)
+	}
+}
 
 // Drop disconnects the clients of a credential and drops their sessions and
 // wills, because its password or rights changed or it was revoked. It does
@@ -223,6 +233,22 @@ func (b *Broker) Reset(id gateway.CredentialID) {
 		if s := c.claimed(); s != nil && s.credential == id {
 			c.abort()
 		}
+	}
+}
+
+// connected tells that a client came or went.
+func (b *Broker) connected(client gateway.Client, here bool) {
+	if b.cfg.Connected != nil {
+		defer b.survive("telling of a connection")
+		b.cfg.Connected(client, here)
+	}
+}
+
+// survive recovers from a panic in a function of Config. It is deferred.
+func (b *Broker) survive(doing string) {
+	if r := recover(); r != nil {
+		b.stats.panics.Add(1)
+		b.log.Error("panicked", "doing", doing, "panic", r, "stack", string(debug.Stack()))
 	}
 }
 

@@ -123,9 +123,7 @@ func (h *hook) OnSessionEstablished(cl *mqtt.Client, _ packets.Packet) {
 	h.b.routes.changed() // subscriptions were resumed or dropped
 	c.established = true
 	c.session.attach(c)
-	if h.b.cfg.Connected != nil {
-		h.b.cfg.Connected(c.client, true)
-	}
+	h.b.connected(c.client, true)
 	h.b.log.Debug("client connected", "client", c.client.Name, "client_id", clip(c.client.ID),
 		"remote", c.host, "version", c.version)
 	if h.b.stopping.Load() {

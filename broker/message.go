@@ -23,6 +23,7 @@ type message struct {
 	origin  *session  // who published it; nil for the gateway
 	client  gateway.Client
 	at      gateway.Instant // arrival
+	seq     uint64          // rises with each message that arrives; 0 for one of an earlier run
 }
 
 // size is what the message counts for in queues.

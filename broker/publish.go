@@ -55,6 +55,7 @@ type acks struct {
 	first, last *inbound
 	open        int // messages in the list
 	draining    bool
+	superseded  string        // topic of the will that was sent meanwhile
 	vacancy     chan struct{} // closed when open falls; nil while nobody waits
 }
 
@@ -98,7 +99,7 @@ func (c *conn) publish(flags byte, body []byte, owned bool) code {
 	now := time.Now()
 	in.m = &message{
 		topic: t.name, qos: qos, retain: flags&1 != 0, origin: c.session,
-		client: c.client, at: gateway.InstantOf(now),
+		client: c.client, at: gateway.InstantOf(now), seq: c.b.seq.Add(1),
 	}
 	in.m.payload, in.m.props = keep(cur.b, p.forward, owned)
 	if p.has(packets.PropMessageExpiryInterval) {
@@ -283,18 +284,29 @@ func (a *acks) finish(in *inbound, state inboundState) {
 		if a.first = head.next; a.first == nil {
 			a.last = nil
 		}
-		state := head.state
-		a.mu.Unlock()
-		head.conclude(state)
-		a.mu.Lock()
-		a.open--
+		if head.m != nil && head.m.topic == a.superseded {
+			head.m = nil
+		}
+		a.open-- // before the client hears of it and sends the next
 		if a.vacancy != nil {
 			close(a.vacancy)
 			a.vacancy = nil
 		}
+		state := head.state
+		a.mu.Unlock()
+		head.conclude(state)
+		a.mu.Lock()
 	}
 	a.draining = false
 	a.mu.Unlock()
+}
+
+// supersede keeps what is still open on topic from being delivered, because
+// the client's will on the same topic goes out now and must be the last word.
+func (a *acks) supersede(topic string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.superseded = topic
 }
 
 // conclude delivers in, if it was stored, and acknowledges it.

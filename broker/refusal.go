@@ -34,6 +34,7 @@ type refusals struct {
 func (b *Broker) refused(client gateway.Client, action, topic string) {
 	b.told.once(b.log, client, action, topic)
 	if b.cfg.Refused != nil {
+		defer b.survive("telling of a refusal")
 		b.cfg.Refused(client, action, topic)
 	}
 }

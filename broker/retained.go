@@ -58,6 +58,9 @@ func (r *retains) set(m *message) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	old := r.all[m.topic]
+	if old != nil && old.seq > m.seq && m.seq > 0 {
+		return true // the newer one was acknowledged sooner
+	}
 	if len(m.payload) == 0 {
 		if old != nil {
 			r.remove(old)
@@ -124,6 +127,18 @@ func (r *retains) remove(m *message) {
 
 // forget drops what is retained on topic.
 func (r *retains) forget(topic string) { r.set(&message{topic: topic}) }
+
+// from returns the topics that a credential retains.
+func (r *retains) from(id gateway.CredentialID) (topics []string) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	for topic, m := range r.all {
+		if m.client.Credential == id {
+			topics = append(topics, topic)
+		}
+	}
+	return topics
+}
 
 // get returns what is retained on topic, or nil.
 func (r *retains) get(topic string) *message {

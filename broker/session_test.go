@@ -697,3 +697,43 @@ func TestRetained_many(t *testing.T) {
 		t.Errorf("dropped: %+v", s)
 	}
 }
+
+func TestWill_isTheLastWord(t *testing.T) {
+	h := open(t, nil)
+	var open pile
+	h.setHandle(func(m gateway.Message, done func(error)) error {
+		if done == nil {
+			return nil
+		}
+		return open.handle(m, done)
+	})
+	spy := h.enter(link{user: "hass", id: "spy"})
+	spy.subscribe(0, "#")
+	p := h.enter(link{user: "plug", id: "x", will: &testWill{
+		topic: "wattle/plug/availability", payload: "offline", retain: true,
+	}})
+	p.publish("wattle/plug/availability", "online", 1, true, 1)
+	p.publish("wattle/plug/state", "old", 1, true, 2)
+	p.publish("wattle/plug/state", "new", 0, true, 0)
+	p.ping()
+	h.leave(p)
+	open.done(0)(nil) // stored after the client had gone
+	open.done(1)(nil)
+	var last []string
+	for _, n := range spy.ping() {
+		last = append(last, n.topic+" "+n.payload)
+	}
+	want := []string{"wattle/plug/state new", "wattle/plug/availability offline", "wattle/plug/state old"}
+	if diff := cmp.Diff(want, last); diff != "" {
+		t.Errorf("delivered (-want +got):\n%s", diff)
+	}
+	r := h.enter(link{user: "hass", id: "r"})
+	r.subscribe(0, "#")
+	if notes := r.ping(); len(notes) != 2 || notes[0].payload != "offline" || notes[1].payload != "new" {
+		t.Errorf("retained %s, want offline and new", say(notes))
+	}
+	h.ForgetFrom(1)
+	if n := h.Stats().RetainedTopics; n != 0 {
+		t.Errorf("%d topics retained, want none", n)
+	}
+}

@@ -30,7 +30,7 @@ func (b *Broker) sendWill(w *will) {
 	now := time.Now()
 	m := &message{
 		topic: w.topic, payload: w.payload, props: w.props, qos: w.qos, retain: w.retain,
-		origin: w.origin, client: w.client, at: gateway.InstantOf(now),
+		origin: w.origin, client: w.client, at: gateway.InstantOf(now), seq: b.seq.Add(1),
 	}
 	if w.hasExpiry {
 		m.expires = now.Add(w.expiry)
