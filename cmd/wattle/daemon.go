@@ -50,6 +50,8 @@ type daemon struct {
 	api      *api.Server
 	hosts    *hosts
 
+	openRelay func(gateway.Relay) (power.Line, error) // takes a GPIO line
+
 	serving atomic.Bool // the broker accepts
 	failing atomic.Pointer[error]
 }
@@ -74,6 +76,7 @@ func assemble(ctx context.Context, cfg config.Config, mode mode, log *slog.Logge
 	d := &daemon{
 		cfg: cfg, mode: mode, log: log, zone: zone, devices: registry.New(), hub: &hub.Hub{},
 		record: newRecorder(log.With("part", "record")), hosts: newHosts(cfg.Names),
+		openRelay: openRelay,
 	}
 	if err := d.openStore(ctx); err != nil {
 		return nil, err
@@ -100,13 +103,21 @@ func (d *daemon) openStore(ctx context.Context) (err error) {
 	return nil
 }
 
-func (d *daemon) loadDevices(ctx context.Context) error {
+// readDevices takes all devices of the store into the registry.
+func (d *daemon) readDevices(ctx context.Context) error {
 	ds, err := d.store.Devices(ctx)
 	if err != nil {
 		return err
 	}
 	for _, dev := range ds {
 		d.devices.Put(dev)
+	}
+	return nil
+}
+
+func (d *daemon) loadDevices(ctx context.Context) error {
+	if err := d.readDevices(ctx); err != nil {
+		return err
 	}
 	last, err := d.store.Last(ctx)
 	if err != nil {
@@ -139,7 +150,7 @@ func (d *daemon) wire() (err error) {
 		},
 	})
 	d.relays, err = power.New(power.Config{
-		Open:   openRelay,
+		Open:   func(r gateway.Relay) (power.Line, error) { return d.openRelay(r) },
 		Logger: d.log.With("part", "power"),
 	})
 	if err != nil {
@@ -353,8 +364,9 @@ func (d *daemon) changed(ctx context.Context, c api.Change) {
 	if c.RemovedCredential != 0 {
 		gone = append(gone, c.RemovedCredential)
 	}
-	if err := d.access.load(ctx); err != nil {
-		d.log.ErrorContext(ctx, "reading the credentials", "err", err)
+	// What is removed leaves its mark on others: a parent, a member.
+	if err := errors.Join(d.readDevices(ctx), d.access.load(ctx)); err != nil {
+		d.log.ErrorContext(ctx, "reading devices and credentials", "err", err)
 	}
 	if d.mode == modeOffline {
 		return
@@ -480,18 +492,18 @@ func (d *daemon) runOffline(ctx context.Context, local net.Listener) error {
 // maintainEvery is how often the store is tidied.
 const maintainEvery = time.Hour
 
-// maintain tidies the store now and then.
+// maintain tidies the store at the start and then now and again.
 func (d *daemon) maintain(ctx context.Context) error {
 	t := time.NewTicker(maintainEvery)
 	defer t.Stop()
 	for {
+		if err := d.store.Maintain(ctx); err != nil && ctx.Err() == nil {
+			d.log.Error("tidying the store", "err", err)
+		}
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-t.C:
-			if err := d.store.Maintain(ctx); err != nil {
-				d.log.Error("tidying the store", "err", err)
-			}
 		}
 	}
 }
