@@ -378,6 +378,19 @@ func TestDialect_Topics_grant(t *testing.T) {
 	}
 }
 
+func TestMain_ofOutputs(t *testing.T) {
+	rs, err := row(t, dialect.Tasmota).Decode("tele/strip/STATE",
+		[]byte(`{"UptimeSec":5,"POWER1":"ON","POWER2":"OFF"}`), noon)
+	if err != nil || len(rs) != 3 {
+		t.Fatal(rs, err)
+	}
+	for i, want := range []bool{true, true, false} {
+		if dialect.Main(rs[i]) != want {
+			t.Errorf("output %q is the device's: want %v", rs[i].Output, want)
+		}
+	}
+}
+
 func TestHousehold(t *testing.T) {
 	m, err := dialect.Household("anna", "h1", "shutdown", "api")
 	if err != nil || m.Topic != "wattle/global/anna" || m.QoS != 1 || m.Retain {

@@ -24,6 +24,12 @@ const (
 // MaxBuckets is the most buckets of one series: a year of five minutes.
 const MaxBuckets = 366 * 24 * 12
 
+// The years that RFC 3339 knows.
+const (
+	earliest gateway.Instant = -62_135_596_800_000
+	latest   gateway.Instant = 253_402_300_800_000
+)
+
 // autoPoints is the most buckets that Auto aims at.
 const autoPoints = 400
 
@@ -49,6 +55,9 @@ func Auto(from, to gateway.Instant) Step {
 func Edges(from, to gateway.Instant, step Step, zone *time.Location) ([]gateway.Instant, error) {
 	if from >= to {
 		return nil, gateway.Invalidf("span from %s to %s is empty", from, to)
+	}
+	if from < earliest || to > latest {
+		return nil, gateway.Invalidf("span from %s to %s leaves the years 1 to 9999", from, to)
 	}
 	var next func(gateway.Instant) gateway.Instant
 	least := gateway.Instant(1) // the shortest bucket
