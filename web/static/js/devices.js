@@ -48,10 +48,9 @@ export class DevicesView {
 			const { alias, mqtt } = await api("POST", "/devices", changes);
 			announce(`${alias} was added.`);
 			this.house.refresh();
-			if (!mqtt) return;
-			const { username, password, topics } = mqtt;
-			copyable(open("secret", { alias, topics: topics ? `It may use ${listed(topics)}.` : "" },
-				{ server: location.hostname, username, password }));
+			const { username, password, topics = [] } = mqtt || {};
+			return mqtt && (() => copyable(open("secret", { alias, topics: `It may use ${listed(topics)}.` },
+				{ server: location.hostname, username, password })));
 		});
 	}
 

@@ -30,7 +30,7 @@ export function ask(texts) {
  * until send succeeds.
  * @param {string} name of its template
  * @param {Record<string, any>} old the device as it is
- * @param {(changes: Record<string, string>) => Promise<void>} send is given what differs */
+ * @param {(changes: Record<string, string>) => Promise<any>} send is given what differs; what it returns is called at the end */
 export function form(name, old, send) {
 	const { root, fault, submit } = open(name), node = root.querySelector("form");
 	const fields = [...node.elements].filter((f) => f.name);
@@ -48,8 +48,9 @@ export function form(name, old, send) {
 		for (const f of fields) blame(f.name, "");
 		const changed = fields.filter((f) => f.value.trim() !== (old[f.name] ?? ""));
 		await attempt(async () => {
-			await send(Object.fromEntries(changed.map((f) => [f.name, f.value.trim()])));
+			const next = await send(Object.fromEntries(changed.map((f) => [f.name, f.value.trim()])));
 			root.close();
+			next?.();
 		}, (error) => {
 			say(fault, error.message);
 			for (const { field, detail } of error.fields || []) if (node.elements[field]) blame(field, detail);
