@@ -256,6 +256,7 @@ func TestR3_cutSubscribe(t *testing.T) {
 		p := join(t, addr, link{version: 5, user: "hass", id: "x"})
 		p.send(cut)
 		p.gone()
+		time.Sleep(patience) // the process ends while deferred functions run
 		return
 	}
 	child := exec.Command(os.Args[0], "-test.run=^TestR3_cutSubscribe$")
