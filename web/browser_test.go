@@ -318,7 +318,7 @@ func TestPage_switch(t *testing.T) {
 	is("aria-busy", "true")
 	end("confirmed")
 	is("aria-checked", "false")
-	is("data-state", "told")
+	is("data-state", "off")
 	p.wait(`document.querySelector("#announce").textContent === "Dishwasher is off."`)
 	p.wait(`!document.querySelector(".need.bad")`)
 

@@ -37,7 +37,8 @@ export function bars(points, zone) {
 	return el("ol.bars", ...days.map(({ name, kwh, kind }) => {
 		const bar = el("span.column"), [amount, unit = ""] = energy(kwh).split(" ");
 		bar.style.height = `${Math.abs(kwh) / largest * 100}%`;
-		const item = el("li", el("span.day", name), el("span.space", el("span", amount, el("span.kwh", ` ${unit}`)), bar));
+		const text = el("span", amount, el(unit === "kWh" ? "span.kwh" : "span", ` ${unit}`));
+		const item = el("li", el("span.day", name), el("span.space", text, bar));
 		item.dataset.kind = kind;
 		return item;
 	}));

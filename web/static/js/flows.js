@@ -7,7 +7,7 @@
 /** Reports whether a device counts on its own: a consumer below no other.
  * @param {Devices} devices */
 export function isTop(device, devices) {
-	let d = /** @type {Device | undefined} */ (device);
+	let d = device;
 	for (let depth = 0; d && depth < 16; depth++) {
 		if ((d.role === "consumer") !== (depth === 0)) return false;
 		d = devices.get(d.parent_id || 0);

@@ -10,7 +10,7 @@ const pictures = "plug fridge freezer washer dishwasher tv pc lamp router kettle
 /** Chooses the picture of a device, by the name of its symbol.
  * @param {import("./house.js").Device} device */
 export function pictureOf({ icon, role, alias, relay }) {
-	const name = `${role === "consumer" ? "" : role} ${alias.slice(0, 200).toLowerCase()}`;
+	const name = `${icon} ${role === "consumer" ? "" : role} ${alias.slice(0, 200)}`.toLowerCase();
 	const words = name.split(/[^a-z]+/), hint = hints.find(([pattern]) => /** @type {RegExp} */ (pattern).test(name));
 	return pictures.find((p) => p === icon) || hint?.[1] || pictures.find((p) => words.includes(p)) || (relay ? "relay" : "plug");
 }

@@ -45,7 +45,10 @@ export class Live {
 		const source = new EventSource("/api/v1/live");
 		this.source = source;
 		this.asked = Date.now();
-		source.onopen = () => this.onCondition("live");
+		source.onopen = () => {
+			this.heard = Date.now();
+			this.onCondition("live");
+		};
 		source.onerror = () => this.failed(source);
 		for (const type of ["reading", "state", "command", "event"]) {
 			source.addEventListener(type, (e) => {

@@ -58,7 +58,7 @@ class Page {
 		part("signout").hidden = demo;
 		part("demo").hidden = !demo;
 		part("plain").hidden = location.protocol === "https:" || /^(localhost|127\.|\[::1\])/.test(location.hostname);
-		say(part("version"), `${name}, wattle ${version}`);
+		say(part("version"), [name, `wattle ${version}`].filter(Boolean).join(", "));
 		this.route();
 	}
 
@@ -83,7 +83,7 @@ class Page {
 
 	/** Follows links within the page without loading it anew. */
 	follow(e) {
-		const link = /** @type {Element} */ (e.target).closest("a");
+		const link = e.target.closest("a");
 		if (!link || e.button !== 0 || e.metaKey || e.ctrlKey || e.shiftKey || e.altKey) return;
 		if (link.origin !== location.origin || !/^\/($|ui)/.test(link.pathname) || link.hash) return;
 		e.preventDefault();

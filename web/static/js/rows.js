@@ -86,5 +86,5 @@ export class Rows {
 /** Says how many devices there are, and how many can be reached. */
 export function reach({ devices }) {
 	const online = [...devices.values()].filter((d) => d.online).length, n = devices.size;
-	return online < n ? `${online} of ${n} reachable` : n === 1 ? "1 device" : `${n} devices`;
+	return n === 0 ? "" : online < n ? `${online} of ${n} reachable` : n === 1 ? "1 device" : `${n} devices`;
 }

@@ -32,9 +32,9 @@ export class Switch {
 		mark(root, "aria-label", device.alias);
 		flag(root, "aria-busy", pending);
 		flag(root, "aria-disabled", !may);
-		mark(root, "data-state", pending ? "pending" : wish ? "failed" : device.on === null ? "unknown" : "told");
+		mark(root, "data-state", pending ? "pending" : wish ? "failed" : device.on === null ? "unknown" : on ? "on" : "off");
 		mark(root, "title", !may ? "Your account may look, but not switch." : wish ? wished(wish)
-			: device.on === null ? "It has not said whether it is on." : on ? "On" : "Off");
+			: device.on === null ? "It has not said whether it is on." : null);
 	}
 
 	/** Takes a press; asks first before what is always on goes off. */

@@ -27,9 +27,7 @@ export class Zone {
 
 	/** Reads the wall clock at an instant as if it were UTC. */
 	shifted(ms) {
-		/** @type {Record<string, number>} */
-		const p = {};
-		for (const { type, value } of this.format.formatToParts(ms)) p[type] = Number(value);
+		const p = Object.fromEntries(this.format.formatToParts(ms).map((f) => [f.type, Number(f.value)]));
 		return Date.UTC(p.year, p.month - 1, p.day, p.hour, p.minute, p.second);
 	}
 
