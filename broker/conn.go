@@ -1,7 +1,6 @@
 package broker
 
 import (
-	"bytes"
 	"errors"
 	"io"
 	"net"
@@ -447,12 +446,4 @@ func (k *bucket) take(now time.Time) time.Duration {
 	}
 	k.tokens = max(k.tokens, -k.rate) // debt of one second at most
 	return time.Duration(-k.tokens / k.rate * float64(time.Second))
-}
-
-// clone returns body if it is owned, else a copy.
-func clone(body []byte, owned bool) []byte {
-	if owned {
-		return body
-	}
-	return bytes.Clone(body)
 }

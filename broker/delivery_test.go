@@ -55,7 +55,8 @@ func TestBroker_Publish_toDevice(t *testing.T) {
 	h := open(t, nil)
 	p := h.enter(link{user: "plug", id: "p"})
 	p.subscribe(1, "wattle/plug/set")
-	if err := h.Publish(gateway.Message{Topic: "wattle/plug/set", Payload: []byte("on"), QoS: 1}); err != nil {
+	m := gateway.Message{Topic: "wattle/plug/set", Payload: []byte("on"), QoS: 1}
+	if err := h.Publish(m); err != nil {
 		t.Fatal(err)
 	}
 	if n := p.receive(); n.payload != "on" || n.qos != 1 {

@@ -87,8 +87,12 @@ func standard() map[string]account {
 			client: gateway.Client{Credential: 3, Kind: gateway.KindBridge, Name: "zigbee"},
 			grant:  gateway.Grant{Publish: []string{"zigbee/#"}, Subscribe: []string{"zigbee/#"}},
 		},
-		"hass":   {client: gateway.Client{Credential: 4, Kind: gateway.KindClient, Name: "hass"}, grant: all},
-		"nodred": {client: gateway.Client{Credential: 5, Kind: gateway.KindClient, Name: "nodred"}, grant: all},
+		"hass": {
+			client: gateway.Client{Credential: 4, Kind: gateway.KindClient, Name: "hass"}, grant: all,
+		},
+		"nodred": {
+			client: gateway.Client{Credential: 5, Kind: gateway.KindClient, Name: "nodred"}, grant: all,
+		},
 	}
 }
 
@@ -99,7 +103,8 @@ func open(t testing.TB, change func(*broker.Config)) *house {
 		t: t, accounts: standard(), logged: &logbook{}, present: map[string]int{},
 	}
 	cfg := broker.Config{
-		Logger:       slog.New(slog.NewTextHandler(h.logged, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		Logger: slog.New(slog.NewTextHandler(h.logged,
+			&slog.HandlerOptions{Level: slog.LevelDebug})),
 		Authenticate: h.authenticate,
 		Handle: func(m gateway.Message, done func(error)) error {
 			h.mu.Lock()

@@ -152,7 +152,7 @@ func TestPaho_v5(t *testing.T) {
 	defer cancel()
 	var got heard
 	sub, ack := joinV5(t, h, "hass", "sub", 60, &got)
-	if ack.SessionPresent || ack.Properties.ServerKeepAlive == nil || *ack.Properties.ServerKeepAlive != 180 {
+	if alive := ack.Properties.ServerKeepAlive; ack.SessionPresent || alive == nil || *alive != 180 {
 		t.Errorf("CONNACK %+v", ack)
 	}
 	one := 1
@@ -175,10 +175,13 @@ func TestPaho_v5(t *testing.T) {
 			t.Fatalf("publishing: %v, %+v", err, r)
 		}
 	}
-	if _, err := pub.Publish(ctx, &paho.Publish{Topic: "s", QoS: 1, Payload: []byte("shared")}); err != nil {
+	_, err = pub.Publish(ctx, &paho.Publish{Topic: "s", QoS: 1, Payload: []byte("shared")})
+	if err != nil {
 		t.Fatal(err)
 	}
-	want := []string{"homes/a m0 0 false", "homes/a m1 1 false", "homes/a m2 2 false", "s shared 1 false"}
+	want := []string{
+		"homes/a m0 0 false", "homes/a m1 1 false", "homes/a m2 2 false", "s shared 1 false",
+	}
 	if diff := cmp.Diff(want, got.wait(t, 4)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
@@ -188,7 +191,8 @@ func TestPaho_v5(t *testing.T) {
 	if err == nil || r == nil || r.ReasonCode != 0x87 {
 		t.Errorf("publishing elsewhere: %v, %+v; want not authorized", err, r)
 	}
-	if _, err := device.Publish(ctx, &paho.Publish{Topic: "wattle/plug/reading", QoS: 2, Payload: []byte("1")}); err != nil {
+	reading := &paho.Publish{Topic: "wattle/plug/reading", QoS: 2, Payload: []byte("1")}
+	if _, err := device.Publish(ctx, reading); err != nil {
 		t.Error(err)
 	}
 	// Taken over, with the session.

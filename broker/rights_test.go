@@ -40,7 +40,8 @@ func mayPublish(g gateway.Grant, topic string) bool {
 func TestRights_property(t *testing.T) {
 	h := open(t, nil)
 	h.accounts["plug"] = account{client: h.accounts["plug"].client, grant: gateway.Grant{
-		Publish: []string{"a/b/#", "c/+"}, Deny: []string{"a/b/c", "c/d/#"}, Subscribe: []string{"a/b/c", "c/+/a"},
+		Publish: []string{"a/b/#", "c/+"}, Deny: []string{"a/b/c", "c/d/#"},
+		Subscribe: []string{"a/b/c", "c/+/a"},
 	}}
 	h.accounts["meter"] = account{client: h.accounts["meter"].client, grant: gateway.Grant{
 		Publish: []string{"b/#"}, Subscribe: []string{"b/a"},
@@ -55,6 +56,7 @@ func TestRights_property(t *testing.T) {
 	level := rapid.SampledFrom([]string{"a", "b", "c", "d", "$SYS", ""})
 	wild := rapid.SampledFrom([]string{"a", "b", "c", "d", "+", "#", "$SYS", ""})
 	path := func(levels []string) string { return strings.Join(levels, "/") }
+	actions := rapid.SampledFrom([]string{"publish", "will", "subscribe", "takeover"})
 	isTopic := func(s string) bool { return s != "" }
 
 	rapid.Check(t, func(rt *rapid.T) {
@@ -67,7 +69,7 @@ func TestRights_property(t *testing.T) {
 			version := rapid.SampledFrom([]byte{4, 5}).Draw(rt, "version")
 			topic := rapid.Map(rapid.SliceOfN(level, 1, 4), path).Filter(isTopic).Draw(rt, "topic")
 			l := link{version: version, user: user, id: "same", keep: rapid.Bool().Draw(rt, "keep")}
-			action := rapid.SampledFrom([]string{"publish", "will", "subscribe", "takeover"}).Draw(rt, "action")
+			action := actions.Draw(rt, "action")
 			switch action {
 			case "publish":
 				qos, retain := rapid.Byte().Draw(rt, "qos")%3, rapid.Bool().Draw(rt, "retain")
@@ -129,7 +131,9 @@ func TestRights_property(t *testing.T) {
 	retained := h.enter(link{user: "nodred", id: "r"})
 	retained.subscribe(0, "#")
 	for _, n := range retained.ping() {
-		ok := slices.ContainsFunc(users, func(u string) bool { return mayPublish(h.accounts[u].grant, n.topic) })
+		ok := slices.ContainsFunc(users, func(u string) bool {
+			return mayPublish(h.accounts[u].grant, n.topic)
+		})
 		if !ok {
 			t.Errorf("retained on %q, where nobody may publish", n.topic)
 		}
@@ -152,7 +156,9 @@ func judge(rt *rapid.T, h *house, spy *peer, mark, topic string, may bool) {
 	// Wills are handled when the connection has ended, which leave waited for.
 	seen := slices.Contains(payloads(spy.ping()), mark)
 	h.mu.Lock()
-	handled := slices.ContainsFunc(h.handled, func(m gateway.Message) bool { return string(m.Payload) == mark })
+	handled := slices.ContainsFunc(h.handled, func(m gateway.Message) bool {
+		return string(m.Payload) == mark
+	})
 	h.handled = nil
 	h.mu.Unlock()
 	if seen != may || handled != may {

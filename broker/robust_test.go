@@ -45,7 +45,8 @@ func seeds(version byte) [][]byte {
 			packet(0x32, str("a"), []byte{0, 1}, props([]byte{
 				1, 1, 2, 0, 0, 0, 9, 3, 0, 1, 'c', 8, 0, 1, 'r', 9, 0, 1, 'd', 38, 0, 1, 'k', 0, 1, 'v',
 			}), []byte("x")),
-			packet(0x82, []byte{0, 1}, props([]byte{11, 0x80, 1, 38, 0, 1, 'k', 0, 1, 'v'}), str("a"), []byte{0x2d}),
+			packet(0x82, []byte{0, 1}, props([]byte{11, 0x80, 1, 38, 0, 1, 'k', 0, 1, 'v'}),
+				str("a"), []byte{0x2d}),
 			packet(0x40, []byte{0, 1, 0x10}, props([]byte{31, 0, 1, 'r'})),
 			packet(0xe0, []byte{4}, props([]byte{17, 0, 0, 0, 0})),
 		)
