@@ -29,7 +29,7 @@ export function energy(kwh) {
 	if (kwh === null || kwh === undefined) return "–";
 	const size = Math.abs(kwh);
 	if (size > 0 && size < 0.01) return `${fixed(kwh * 1000, 0)} Wh`;
-	return `${fixed(kwh, size < 2 ? 2 : size < 99.95 ? 1 : 0)} kWh`;
+	return `${fixed(kwh, size === 0 ? 0 : size < 2 ? 2 : size < 99.95 ? 1 : 0)} kWh`;
 }
 
 /** Writes a share of 1 as "62 %". */
