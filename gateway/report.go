@@ -58,7 +58,8 @@ func (r Report) Tells(f ReportFields) bool { return r.Has&f == f }
 
 // Reading returns the reading that r holds, taken at the instant arrival
 // unless the device's own time is told; ok is false if it holds none. Device
-// is left 0.
+// is left 0. A device that has fed in is counted by its power: a counter of
+// one direction would hide the other.
 func (r Report) Reading(arrival Instant) (rd Reading, ok bool) {
 	rd.At = arrival
 	if r.Tells(ReportAt) {
@@ -66,6 +67,9 @@ func (r Report) Reading(arrival Instant) (rd Reading, ok bool) {
 	}
 	if r.Tells(ReportPower) {
 		rd.Power, rd.Has = r.Power, HasPower
+	}
+	if r.Tells(ReportExport) && r.Export > 0 {
+		return rd, rd.Has != 0
 	}
 	if r.Tells(ReportEnergy) {
 		rd.Energy, rd.Has = r.Energy, rd.Has|HasEnergy

@@ -224,6 +224,7 @@ func (d *daemon) apiConfig() api.Config {
 		Zone:         d.zone,
 		Now:          time.Now,
 		Demo:         d.mode == modeDemo,
+		Name:         "This household",
 		Version:      version,
 	}
 	if d.mode == modeOffline {

@@ -105,7 +105,7 @@ func TestKill_nothingAcknowledgedIsLost(t *testing.T) {
 }
 
 // killDevices adds devices while no gateway runs.
-func killDevices(t *testing.T, dir string, n int) []deviceJSON {
+func killDevices(t testing.TB, dir string, n int) []deviceJSON {
 	t.Helper()
 	cfg := config.Default()
 	cfg.DataDir = dir
@@ -130,7 +130,7 @@ func killDevices(t *testing.T, dir string, n int) []deviceJSON {
 }
 
 // startProgram starts the gateway and waits for its line.
-func startProgram(t *testing.T, program, dir string) (*exec.Cmd, string) {
+func startProgram(t testing.TB, program, dir string) (*exec.Cmd, string) {
 	t.Helper()
 	cmd := exec.Command(program, "serve", "--data-dir", dir, "--http", "127.0.0.1:0",
 		"--mqtt", "127.0.0.1:0", "--trust-clock", "--commit-interval", "20ms")

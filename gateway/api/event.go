@@ -54,7 +54,7 @@ func (s *Server) getEvents(w http.ResponseWriter, r *http.Request) error {
 // getHousehold tells what the household is called and where it is.
 func (s *Server) getHousehold(w http.ResponseWriter, _ *http.Request) error {
 	return writeJSON(w, http.StatusOK, map[string]any{
-		"timezone": s.cfg.Zone.String(), "demo": s.cfg.Demo, "version": s.cfg.Version,
+		"name": s.cfg.Name, "timezone": s.cfg.Zone.String(), "demo": s.cfg.Demo, "version": s.cfg.Version,
 		"time": s.stamp(s.now()),
 	})
 }

@@ -207,6 +207,7 @@ type Config struct {
 	Now   func() time.Time
 	// Demo lets everyone in as owner; the caller listens on loopback only.
 	Demo    bool
+	Name    string // of the household, for people
 	Version string
 }
 

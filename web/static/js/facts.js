@@ -36,7 +36,7 @@ export function bars(points, zone) {
 	const largest = Math.max(1e-9, ...days.map((d) => Math.abs(d.kwh)));
 	return el("ol.bars", ...days.map(({ name, kwh, kind }) => {
 		const bar = el("span.column"), [amount, unit = ""] = energy(kwh).split(" ");
-		bar.style.height = `${Math.abs(kwh) / largest * 100}%`;
+		bar.style.height = `${Math.abs(kwh) / largest * 124}px`;
 		const text = el("span", amount, el(unit === "kWh" ? "span.kwh" : "span", ` ${unit}`));
 		const item = el("li", el("span.day", name), el("span.space", text, bar));
 		item.dataset.kind = kind;
