@@ -25,7 +25,7 @@ SOAK     ?= 60
 TIMEOUT  ?= 20m
 
 .DEFAULT_GOAL := build
-.PHONY: help build run deps go test race lint fuzz bench eval cover cross foreign \
+.PHONY: help build run deps go test race lint fmt fuzz bench eval cover cross foreign \
         check nightly soak clean
 
 help:           ## say what there is
@@ -51,6 +51,9 @@ race: deps go   ## the same, and no way around the race detector
 
 lint: deps go $(GOFUMPT) $(STATICCHECK) ## form and suspicious code
 	@.ci/lint $(GOFUMPT) $(STATICCHECK) '$(CHECKS)'
+
+fmt: go $(GOFUMPT) ## put all Go code into gofumpt's form
+	$(GOFUMPT) -w $(shell git ls-files '*.go')
 
 fuzz: go        ## each fuzz target for FUZZTIME (5s)
 	@.ci/fuzz $(FUZZTIME)
