@@ -144,7 +144,11 @@ func (b *Broker) Run(ctx context.Context, listeners ...net.Listener) error {
 	closeAll(listeners)
 	loops.Wait()
 	for _, c := range b.connections() {
-		c.disconnect(codeShuttingDown)
+		if c.claimed() != nil {
+			c.disconnect(codeShuttingDown)
+		} else {
+			c.shut() // CONNECT may be on its way; OnSessionEstablished looks again
+		}
 	}
 	b.conns.Wait()
 	b.sendDelayedWills()

@@ -11,6 +11,7 @@ type Stats struct {
 	RetainedBytes  int
 	WriteBytes     int64 // waiting to be written
 	QueueBytes     int64 // waiting in sessions
+	FrameBytes     int64 // long frames that are being read
 
 	// Since the start.
 	Accepted          int64 // connections
@@ -73,6 +74,7 @@ func (b *Broker) Stats() Stats {
 		Connections: connections, Sessions: sessions,
 		RetainedTopics: topics, RetainedBytes: bytes,
 		WriteBytes: c.writeBytes.Load(), QueueBytes: c.queueBytes.Load(),
+		FrameBytes: c.frameBytes.Load(),
 
 		Accepted: c.accepted.Load(), AcceptErrors: c.acceptErrors.Load(),
 		Crowded: c.crowded.Load(), Anonymous: c.anonymous.Load(),
