@@ -1,6 +1,7 @@
 package broker_test
 
 import (
+	"bufio"
 	"encoding/binary"
 	"fmt"
 	"io"
@@ -10,8 +11,6 @@ import (
 	"sync"
 	"testing"
 	"time"
-
-	"bufio"
 
 	"github.com/wattle-home/wattle/broker"
 	"github.com/wattle-home/wattle/gateway"

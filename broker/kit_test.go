@@ -220,7 +220,6 @@ type link struct {
 	keepAlive uint16
 	props     []byte // of CONNECT, MQTT 5
 	will      *testWill
-	raw       []byte // instead of all that
 }
 
 // testWill is the will of a link.

@@ -36,7 +36,12 @@ func seeds(version byte) [][]byte {
 		}}),
 		p.publishBytes("a", "payload", 0, true, 0), p.publishBytes("a/b", "payload", 1, false, 1),
 		p.publishBytes("a/b", "payload", 2, true, 2),
-		{0x40, 2, 0, 1}, {0x50, 2, 0, 1}, {0x62, 2, 0, 1}, {0x70, 2, 0, 1}, {0xc0, 0}, {0xe0, 0},
+		{0x40, 2, 0, 1},
+		{0x50, 2, 0, 1},
+		{0x62, 2, 0, 1},
+		{0x70, 2, 0, 1},
+		{0xc0, 0},
+		{0xe0, 0},
 		packet(0x82, []byte{0, 1}, none, str("a/+/#"), []byte{1}, str("b"), []byte{2}),
 		packet(0xa2, []byte{0, 1}, none, str("a/+/#"), str("b")),
 	}

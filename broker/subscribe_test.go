@@ -36,7 +36,9 @@ func TestSubscribe_options(t *testing.T) {
 		options byte
 		kept    bool
 	}{
-		{"new", 1 | ifNew, true}, {"again", 1 | ifNew, false}, {"always", 1, true},
+		{"new", 1 | ifNew, true},
+		{"again", 1 | ifNew, false},
+		{"always", 1, true},
 		{"never", 1 | never, false},
 	}
 	for _, s := range steps {

@@ -23,20 +23,41 @@ func TestWill(t *testing.T) {
 		end  func(h *house, p *peer)
 		sent bool
 	}{
-		{"lost", link{user: "plug", id: "x", will: &will},
-			func(_ *house, p *peer) { _ = p.c.Close() }, true},
-		{"farewell", link{user: "plug", id: "x", will: &will},
-			func(_ *house, p *peer) { p.send([]byte{0xe0, 0}) }, false},
-		{"farewell 5", link{version: 5, user: "plug", id: "x", will: &will},
-			func(_ *house, p *peer) { p.send([]byte{0xe0, 0}) }, false},
-		{"farewell with will", link{version: 5, user: "plug", id: "x", will: &will},
-			func(_ *house, p *peer) { p.send([]byte{0xe0, 1, 4}) }, true},
-		{"farewell with error", link{version: 5, user: "plug", id: "x", will: &will},
-			func(_ *house, p *peer) { p.send([]byte{0xe0, 1, 0x80}) }, true},
-		{"fault", link{user: "plug", id: "x", will: &will},
-			func(_ *house, p *peer) { p.send([]byte{0xff, 0}) }, true},
-		{"taken over", link{user: "plug", id: "x", will: &will},
-			func(h *house, p *peer) { h.enter(link{user: "plug", id: "x"}) }, true},
+		{
+			"lost",
+			link{user: "plug", id: "x", will: &will},
+			func(_ *house, p *peer) { _ = p.c.Close() }, true,
+		},
+		{
+			"farewell",
+			link{user: "plug", id: "x", will: &will},
+			func(_ *house, p *peer) { p.send([]byte{0xe0, 0}) }, false,
+		},
+		{
+			"farewell 5",
+			link{version: 5, user: "plug", id: "x", will: &will},
+			func(_ *house, p *peer) { p.send([]byte{0xe0, 0}) }, false,
+		},
+		{
+			"farewell with will",
+			link{version: 5, user: "plug", id: "x", will: &will},
+			func(_ *house, p *peer) { p.send([]byte{0xe0, 1, 4}) }, true,
+		},
+		{
+			"farewell with error",
+			link{version: 5, user: "plug", id: "x", will: &will},
+			func(_ *house, p *peer) { p.send([]byte{0xe0, 1, 0x80}) }, true,
+		},
+		{
+			"fault",
+			link{user: "plug", id: "x", will: &will},
+			func(_ *house, p *peer) { p.send([]byte{0xff, 0}) }, true,
+		},
+		{
+			"taken over",
+			link{user: "plug", id: "x", will: &will},
+			func(h *house, p *peer) { h.enter(link{user: "plug", id: "x"}) }, true,
+		},
 		{"delayed, back in time", long, func(h *house, p *peer) {
 			_ = p.c.Close()
 			back := long
@@ -47,8 +68,11 @@ func TestWill(t *testing.T) {
 			_ = p.c.Close()
 			h.enter(link{version: 5, user: "plug", id: "x"})
 		}, true},
-		{"delayed, session ended", link{version: 5, user: "plug", id: "x", will: &delayed},
-			func(_ *house, p *peer) { _ = p.c.Close() }, true},
+		{
+			"delayed, session ended",
+			link{version: 5, user: "plug", id: "x", will: &delayed},
+			func(_ *house, p *peer) { _ = p.c.Close() }, true,
+		},
 		{"stopped", long, func(h *house, p *peer) { _ = h.stop() }, true},
 	}
 	for _, test := range tests {

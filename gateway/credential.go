@@ -53,6 +53,7 @@ func (g Grant) MaySubscribe(filter string) bool {
 	return false
 }
 
+// matchAny reports whether one of the filters matches topic.
 func matchAny(filters []string, topic string) bool {
 	for _, f := range filters {
 		if MatchTopic(f, topic) {

@@ -62,8 +62,11 @@ func NotFoundf(format string, args ...any) *Error { return errorf(CodeNotFound, 
 func Conflictf(format string, args ...any) *Error { return errorf(CodeConflict, format, args...) }
 
 // Unavailablef returns an Error with CodeUnavailable.
-func Unavailablef(format string, args ...any) *Error { return errorf(CodeUnavailable, format, args...) }
+func Unavailablef(format string, args ...any) *Error {
+	return errorf(CodeUnavailable, format, args...)
+}
 
+// errorf returns an Error with a message as fmt.Sprintf makes it.
 func errorf(code Code, format string, args ...any) *Error {
 	return &Error{Code: code, Message: fmt.Sprintf(format, args...)}
 }

@@ -58,7 +58,8 @@ func ValidFilter(filter string) bool {
 // says, a wildcard in the first level does not match names that begin with $
 // [MQTT-4.7.2-1].
 func MatchTopic(filter, topic string) bool {
-	if strings.HasPrefix(topic, "$") && (strings.HasPrefix(filter, "+") || strings.HasPrefix(filter, "#")) {
+	if strings.HasPrefix(topic, "$") && (strings.HasPrefix(filter, "+") ||
+		strings.HasPrefix(filter, "#")) {
 		return false
 	}
 	return coversLevels(filter, topic, false)

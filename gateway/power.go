@@ -16,6 +16,7 @@ const (
 	D3cold
 )
 
+// powerStateNames are the names of the states, by their value.
 var powerStateNames = [...]string{"", "D0", "D1", "D2", "D3hot", "D3cold"}
 
 // String returns the state's name, or "" for PowerUnknown.

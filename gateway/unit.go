@@ -43,6 +43,8 @@ func WattHours(wh float64) (Energy, bool) {
 	return Energy(n), ok
 }
 
+// thousandths returns v in thousandths, rounded; false if it is no number or too
+// large.
 func thousandths(v float64) (int64, bool) {
 	v = math.Round(v * 1000)
 	if !(v > -9e18 && v < 9e18) { // NaN fails both

@@ -88,7 +88,8 @@ func TestStore_AddDevice_refused(t *testing.T) {
 	}{
 		{"alias", gateway.Device{Alias: "kÜCHE"}, gateway.CodeConflict, "device 1 (Küche)"},
 		{
-			"topic", gateway.Device{Alias: "b", Dialect: "tasmota", Topic: "plug"},
+			"topic",
+			gateway.Device{Alias: "b", Dialect: "tasmota", Topic: "plug"},
 			gateway.CodeConflict, "device 1 (Küche)",
 		},
 		{"uuid", gateway.Device{Alias: "b", UUID: "u-1"}, gateway.CodeConflict, "u-1"},
@@ -97,7 +98,8 @@ func TestStore_AddDevice_refused(t *testing.T) {
 		{"parent", gateway.Device{Alias: "b", Parent: 77}, gateway.CodeInvalid, "77"},
 		{"member", gateway.Device{Alias: "b", Member: 77}, gateway.CodeNotFound, "77"},
 		{
-			"handler", gateway.Device{
+			"handler",
+			gateway.Device{
 				Alias: "b", Schedule: gateway.Schedule{Handlers: []gateway.Handler{bad}},
 			},
 			gateway.CodeInvalid, "schedule",

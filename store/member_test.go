@@ -265,19 +265,23 @@ func TestStore_Credential(t *testing.T) {
 		part string
 	}{
 		{
-			"user name", gateway.Credential{Kind: gateway.KindClient, Username: "u1"},
+			"user name",
+			gateway.Credential{Kind: gateway.KindClient, Username: "u1"},
 			gateway.CodeConflict, "u1",
 		},
 		{
-			"name", gateway.Credential{Name: "hub", Kind: gateway.KindBridge, Username: "u3"},
+			"name",
+			gateway.Credential{Name: "hub", Kind: gateway.KindBridge, Username: "u3"},
 			gateway.CodeConflict, "Hub",
 		},
 		{
-			"device", gateway.Credential{Kind: gateway.KindDevice, Username: "u3", Device: 8},
+			"device",
+			gateway.Credential{Kind: gateway.KindDevice, Username: "u3", Device: 8},
 			gateway.CodeNotFound, "8",
 		},
 		{
-			"no device", gateway.Credential{Kind: gateway.KindDevice, Username: "u3"},
+			"no device",
+			gateway.Credential{Kind: gateway.KindDevice, Username: "u3"},
 			gateway.CodeNotFound, "0",
 		},
 		{"kind", gateway.Credential{Kind: "toaster", Username: "u3"}, gateway.CodeInvalid, "toaster"},

@@ -284,7 +284,10 @@ func TestOpen_foreign(t *testing.T) {
 
 func TestLoadMigrations_names(t *testing.T) {
 	for _, names := range [][]string{
-		{"0002_a.sql"}, {"0001_a.sql", "0003_b.sql"}, {"0001_a.sql", "0001_b.sql"}, {"1_a.sql"},
+		{"0002_a.sql"},
+		{"0001_a.sql", "0003_b.sql"},
+		{"0001_a.sql", "0001_b.sql"},
+		{"1_a.sql"},
 		{"0001_a.sql", "readme.txt"},
 	} {
 		files := fstest.MapFS{}

@@ -512,8 +512,10 @@ func TestScripts_pure(t *testing.T) {
 		{"series", `m.gaps({from: 0, to: 7200, step: "5m", points: [0, 300, 2400, 2700].map((t) => ({t}))}, 3100)`, `[[600,2400]]`},
 		{"series", `m.gaps({from: 0, to: 7200, step: "5m", points: [{t: 0}]}, 7000)`, `[[300,7000]]`},
 		{"series", `m.gaps({from: 0, to: 7200, step: "raw", points: [0, 60, 120, 700, 760].map((t) => ({t}))}, 800)`, `[]`},
-		{"series", `m.columns({from: 0, to: 7200, step: "5m", points: [0, 300, 2400].map((t) => ({t, w: t}))}, 2500, null)`,
-			`[[0,300,600,1500,2400,2500],[0,300,300,null,2400,2400]]`},
+		{
+			"series", `m.columns({from: 0, to: 7200, step: "5m", points: [0, 300, 2400].map((t) => ({t, w: t}))}, 2500, null)`,
+			`[[0,300,600,1500,2400,2500],[0,300,300,null,2400,2400]]`,
+		},
 		{"flows", `(() => { const d = (id, role, power_w, parent_id = null) => ({id, role, power_w, parent_id, online: true});
 			const all = new Map([d(1, "grid", 500), d(2, "solar", -800), d(3, "consumer", 900, 1), d(4, "consumer", 300, 3)].map((x) => [x.id, x]));
 			const s = m.split(all, 4); return [s.total, s.unknown, s.parts.map((p) => p.device.id)]; })()`, `[1300,400,[3]]`},

@@ -137,9 +137,11 @@ func (h *household) handler(o web.Options) http.Handler {
 	route("GET /api/v1/devices/{id}/series", h.series)
 	route("GET /api/v1/series", h.allSeries)
 	route("GET /api/v1/devices/{id}/schedule", func(r *http.Request) (int, any) {
-		return 200, map[string]any{"always_on": r.PathValue("id") == "4", "channel": "c", "handlers": map[string]any{},
+		return 200, map[string]any{
+			"always_on": r.PathValue("id") == "4", "channel": "c", "handlers": map[string]any{},
 			"schedule":       []any{map[string]any{"from": "06:30", "to": "09:00", "days": []string{"mon", "tue", "wed", "thu", "fri"}}},
-			"power_schedule": []any{map[string]any{"from": "22:00", "to": "06:00", "during": "D2", "after": "D0"}}}
+			"power_schedule": []any{map[string]any{"from": "22:00", "to": "06:00", "during": "D2", "after": "D0"}},
+		}
 	})
 	route("POST /api/v1/devices/{id}/commands", h.command)
 	route("GET /api/v1/events", h.listEvents)
@@ -187,17 +189,23 @@ func (h *household) addDevice(r *http.Request) (int, any) {
 	}
 	for _, d := range h.devices {
 		if d["alias"] == in["alias"] {
-			return 400, map[string]any{"title": "Bad Request", "status": 400, "detail": "The device is not valid.",
-				"errors": []any{map[string]any{"field": "alias", "detail": "is taken"}}}
+			return 400, map[string]any{
+				"title": "Bad Request", "status": 400, "detail": "The device is not valid.",
+				"errors": []any{map[string]any{"field": "alias", "detail": "is taken"}},
+			}
 		}
 	}
-	d := map[string]any{"id": len(h.devices) + 1, "alias": in["alias"], "description": "", "dialect": in["dialect"],
+	d := map[string]any{
+		"id": len(h.devices) + 1, "alias": in["alias"], "description": "", "dialect": in["dialect"],
 		"topic": "new", "role": "consumer", "parent_id": nil, "room": in["room"], "icon": "", "tags": []string{}, "always_on": false,
 		"online": false, "on": nil, "power_state": nil, "power_w": nil, "last_seen": nil, "switchable": true,
-		"rejected": map[string]any{"count": 0}}
+		"rejected": map[string]any{"count": 0},
+	}
 	h.devices = append(h.devices, d)
-	out := map[string]any{"mqtt": map[string]any{"username": "d-new", "password": "shown-once-7f3a",
-		"topics": []string{"wattle/new/reading", "wattle/new/state"}, "broadcast": "wattle/global/anna"}}
+	out := map[string]any{"mqtt": map[string]any{
+		"username": "d-new", "password": "shown-once-7f3a",
+		"topics": []string{"wattle/new/reading", "wattle/new/state"}, "broadcast": "wattle/global/anna",
+	}}
 	for k, v := range d {
 		out[k] = v
 	}
@@ -423,8 +431,10 @@ func (h *household) points(id int, r *http.Request) (string, []map[string]any) {
 		}
 		if n > 0 {
 			hours := float64(n) * grain.Hours()
-			out = append(out, map[string]any{"time": t.UTC().Format(time.RFC3339), "mean_w": sum / float64(n),
-				"min_w": low, "max_w": high, "energy_kwh": sum / float64(n) * hours / 1000})
+			out = append(out, map[string]any{
+				"time": t.UTC().Format(time.RFC3339), "mean_w": sum / float64(n),
+				"min_w": low, "max_w": high, "energy_kwh": sum / float64(n) * hours / 1000,
+			})
 		}
 	}
 	return step, out
@@ -474,24 +484,6 @@ func made(id int, t time.Time) (float64, bool) {
 		return 0, between(0, 17*60)
 	}
 	return 0, false
-}
-
-// breathe changes the devices' watts a little each second, until stop ends.
-func (h *household) breathe(stop <-chan struct{}) {
-	tick := time.NewTicker(time.Second)
-	defer tick.Stop()
-	for i := 0; ; i++ {
-		select {
-		case <-stop:
-			return
-		case <-tick.C:
-		}
-		for id := 1; id <= 6; id++ {
-			if w, ok := made(id, h.now().In(h.loc)); ok {
-				h.reading(id, w*(1+0.03*math.Sin(float64(i)*0.7+float64(id))))
-			}
-		}
-	}
 }
 
 // wide is a name of 200 characters.

@@ -128,7 +128,8 @@ func (a *access) authenticate(
 	hash := sha256.Sum256(password)
 	if subtle.ConstantTimeCompare(hash[:], h.hash[:]) != 1 || !ok {
 		return gateway.Client{}, gateway.Grant{}, &gateway.Error{
-			Code: gateway.CodeUnauthorized, Message: fmt.Sprintf("no credential %q with this password", username),
+			Code: gateway.CodeUnauthorized, Message: fmt.Sprintf("no credential %q with this password",
+				username),
 		}
 	}
 	c := h.credential

@@ -26,7 +26,7 @@ func browser(t *testing.T) context.Context {
 		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true),
 		chromedp.Flag("disable-dev-shm-usage", true), chromedp.WindowSize(1280, 900),
 	)
-	ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 	ctx, stopAllocator := chromedp.NewExecAllocator(ctx, opts...)
 	ctx, stop := chromedp.NewContext(ctx)
 	t.Cleanup(func() { stop(); stopAllocator(); cancel() })
@@ -54,7 +54,7 @@ func browser(t *testing.T) context.Context {
 func see(t *testing.T, ctx context.Context, selector, want string) {
 	t.Helper()
 	got := ""
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(60 * time.Second)
 	for time.Now().Before(deadline) {
 		err := chromedp.Run(ctx, chromedp.Text(selector, &got, chromedp.ByQuery))
 		if err == nil && strings.Contains(got, want) {

@@ -12,11 +12,15 @@ import (
 
 // newCredential returns `wattle credential`.
 func newCredential() *cobra.Command {
-	cmd := &cobra.Command{Use: "credential", Short: "MQTT credentials of bridges and other programs", Args: noArgs}
+	cmd := &cobra.Command{
+		Use:   "credential",
+		Short: "MQTT credentials of bridges and other programs", Args: noArgs,
+	}
 	cmd.AddCommand(credentialAdd(), credentialList(), revoke("credential", "/credentials/"))
 	return cmd
 }
 
+// credentialAdd returns `wattle credential add`.
 func credentialAdd() *cobra.Command {
 	var f localFlags
 	var kind, access string
@@ -43,6 +47,7 @@ func credentialAdd() *cobra.Command {
 	return cmd
 }
 
+// credentialList returns `wattle credential list`.
 func credentialList() *cobra.Command {
 	var f localFlags
 	cmd := &cobra.Command{Use: "list", Short: "List the credentials", Args: noArgs}

@@ -68,7 +68,9 @@ const (
 
 // assemble opens the store and wires the parts. It starts nothing; close
 // undoes it.
-func assemble(ctx context.Context, cfg config.Config, mode mode, log *slog.Logger) (*daemon, error) {
+func assemble(
+	ctx context.Context, cfg config.Config, mode mode, log *slog.Logger,
+) (*daemon, error) {
 	zone, err := loadZone(cfg.Timezone)
 	if err != nil {
 		return nil, fmt.Errorf("loading the time zone: %w", err)
@@ -280,6 +282,7 @@ func (d *daemon) alias(id gateway.DeviceID) string {
 	return dev.Alias
 }
 
+// onOffText ends a sentence about a device that was switched.
 func onOffText(on bool) string {
 	if on {
 		return " was switched on"
@@ -331,7 +334,10 @@ func (d *daemon) storeFailing(err error) {
 	}
 	d.failing.Store(&err)
 	d.log.Error("storing readings fails", "err", err)
-	d.recordEvent(gateway.Event{Kind: gateway.EventStoreFailing, Text: "readings cannot be stored: " + err.Error()})
+	d.recordEvent(gateway.Event{
+		Kind: gateway.EventStoreFailing,
+		Text: "readings cannot be stored: " + err.Error(),
+	})
 }
 
 // addReadings stores readings that came over REST and shows them.

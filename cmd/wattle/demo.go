@@ -28,7 +28,9 @@ const (
 
 // serveDemo runs a gateway with a simulated household in a directory of its
 // own, on loopback and without login, until ctx ends.
-func serveDemo(ctx context.Context, cfg config.Config, log *slog.Logger, out io.Writer) (err error) {
+func serveDemo(
+	ctx context.Context, cfg config.Config, log *slog.Logger, out io.Writer,
+) (err error) {
 	dir, err := os.MkdirTemp("", "wattle-demo-")
 	if err != nil {
 		return err
@@ -47,7 +49,8 @@ func serveDemo(ctx context.Context, cfg config.Config, log *slog.Logger, out io.
 	}
 	defer func() { err = errors.Join(err, d.close()) }()
 	house := link.NewFitted(1, d.zone, time.Now().AddDate(0, 0, -demoDays-1))
-	fmt.Fprintf(out, "making %d days of history of %d appliances …\n", demoDays, len(house.Appliances()))
+	fmt.Fprintf(out, "making %d days of history of %d appliances …\n", demoDays,
+		len(house.Appliances()))
 	secrets, err := d.furnish(ctx, house)
 	if err != nil {
 		return fmt.Errorf("making the simulated household: %w", err)
@@ -127,7 +130,9 @@ func (d *daemon) furnish(ctx context.Context, house *link.Household) (map[string
 }
 
 // makeHistory stores what the appliances did until now.
-func (d *daemon) makeHistory(ctx context.Context, house *link.Household, ids []gateway.DeviceID) error {
+func (d *daemon) makeHistory(
+	ctx context.Context, house *link.Household, ids []gateway.DeviceID,
+) error {
 	now := time.Now().Truncate(demoStep)
 	batch := make([]gateway.Reading, 0, demoBatch)
 	flush := func() error {
@@ -135,7 +140,9 @@ func (d *daemon) makeHistory(ctx context.Context, house *link.Household, ids []g
 		batch = batch[:0]
 		return err
 	}
-	err := house.History(now.AddDate(0, 0, -demoDays), now, demoStep, func(i int, r gateway.Reading) error {
+	err := house.History(now.AddDate(0, 0, -demoDays), now, demoStep, func(i int,
+		r gateway.Reading,
+	) error {
 		r.Device = ids[i]
 		batch = append(batch, r)
 		if len(batch) < cap(batch) {

@@ -39,6 +39,7 @@ type deviceJSON struct {
 	} `json:"mqtt"`
 }
 
+// deviceAdd returns `wattle device add`.
 func deviceAdd() *cobra.Command {
 	var f localFlags
 	in := map[string]string{}
@@ -82,6 +83,7 @@ func deviceAdd() *cobra.Command {
 	return cmd
 }
 
+// deviceList returns `wattle device list`.
 func deviceList() *cobra.Command {
 	var f localFlags
 	cmd := &cobra.Command{Use: "list", Short: "List the devices", Args: noArgs}
@@ -108,6 +110,7 @@ func deviceList() *cobra.Command {
 	return cmd
 }
 
+// deviceState says in a word what a device does.
 func deviceState(d deviceJSON) string {
 	switch {
 	case !d.Online:
@@ -120,6 +123,7 @@ func deviceState(d deviceJSON) string {
 	return "off"
 }
 
+// watts writes a power, or a dash for an unknown one.
 func watts(w *float64) string {
 	if w == nil {
 		return "–"
@@ -150,6 +154,7 @@ func devicePath(ctx context.Context, c *client, text string) (string, error) {
 	return fmt.Sprintf("/devices/%d", id), err
 }
 
+// deviceShow returns `wattle device show`.
 func deviceShow() *cobra.Command {
 	var f localFlags
 	cmd := &cobra.Command{Use: "show ID", Short: "Show a device, as JSON", Args: exactArgs(1)}
@@ -169,6 +174,7 @@ func deviceShow() *cobra.Command {
 	return cmd
 }
 
+// deviceSet returns `wattle device set`.
 func deviceSet() *cobra.Command {
 	var f localFlags
 	cmd := &cobra.Command{
@@ -249,10 +255,12 @@ func settings(args []string) (map[string]any, error) {
 	return body, nil
 }
 
+// deviceRemove returns `wattle device remove`.
 func deviceRemove() *cobra.Command {
 	var f localFlags
 	cmd := &cobra.Command{
-		Use: "remove ID", Short: "Remove a device with its readings and its credential", Args: exactArgs(1),
+		Use: "remove ID", Short: "Remove a device with its readings and its credential",
+		Args: exactArgs(1),
 	}
 	cmd.RunE = f.local(func(ctx context.Context, c *client, args []string) error {
 		path, err := devicePath(ctx, c, args[0])

@@ -4,14 +4,17 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -79,8 +82,10 @@ func startGateway(t *testing.T, change ...func(*config.Config)) *testGateway {
 			t.Errorf("closing the gateway: %v", err)
 		}
 	})
-	g := &testGateway{t: t, d: d, dir: cfg.DataDir,
-		http: "http://" + l.http.Addr().String(), mqtt: l.mqtt.Addr().String()}
+	g := &testGateway{
+		t: t, d: d, dir: cfg.DataDir,
+		http: "http://" + l.http.Addr().String(), mqtt: l.mqtt.Addr().String(),
+	}
 	g.token = g.newToken("test-owner", "owner")
 	return g
 }
@@ -278,3 +283,26 @@ func connectPaho(t *testing.T, addr, user, password string, cfg paho.ClientConfi
 	t.Cleanup(func() { _ = c.Disconnect(&paho.Disconnect{}) })
 	return c.Client
 }
+
+// buildProgram builds the program without the race detector, once for all
+// tests, where everybody may start it.
+func buildProgram(tb testing.TB) string {
+	tb.Helper()
+	path, err := builtProgram()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return path
+}
+
+// builtProgram is the program that buildProgram built.
+var builtProgram = sync.OnceValues(func() (string, error) {
+	dir := os.Getenv(programDir)
+	path := filepath.Join(dir, "wattle")
+	cmd := exec.Command("go", "build", "-o", path, ".")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("building the program: %w: %s", err, out)
+	}
+	return path, os.Chmod(dir, 0o755)
+})

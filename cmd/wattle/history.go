@@ -20,7 +20,8 @@ type history struct {
 func (h history) Series(
 	ctx context.Context, device gateway.DeviceID, from, to gateway.Instant, step string,
 ) (string, []api.Point, error) {
-	taken, buckets, err := energy.Query(source{ctx, h.Store, device}, from, to, energy.Step(step), h.zone)
+	taken, buckets, err := energy.Query(source{ctx, h.Store, device}, from, to, energy.Step(step),
+		h.zone)
 	if err != nil {
 		return "", nil, err
 	}

@@ -28,10 +28,7 @@ const killCycles = 50
 // TestKill_nothingAcknowledgedIsLost kills the gateway again and again while
 // clients publish, and looks for each acknowledged reading afterwards.
 func TestKill_nothingAcknowledgedIsLost(t *testing.T) {
-	program := filepath.Join(t.TempDir(), "wattle")
-	if out, err := exec.Command("go", "build", "-o", program, ".").CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
+	program := buildProgram(t)
 	dir := shortDir(t)
 	const clients = 5
 	devices := killDevices(t, dir, clients)

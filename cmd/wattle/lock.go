@@ -39,7 +39,8 @@ func lockDir(dir string) (*dirLock, error) {
 	if errors.Is(err, unix.EWOULDBLOCK) {
 		holder := make([]byte, 20)
 		n, _ := f.ReadAt(holder, 0)
-		return nil, fmt.Errorf("the data directory %s is in use by another wattle (process %s); stop it first",
+		return nil, fmt.Errorf("the data directory %s is in use by another wattle (process %s); "+
+			"stop it first",
 			dir, holder[:n])
 	}
 	return nil, fmt.Errorf("locking the data directory %s: %w", dir, err)

@@ -53,7 +53,8 @@ ends the import of its file before anything of it is stored, unless --skip-bad.`
 	})
 	f.add(cmd)
 	cmd.Flags().StringVar(&format, "format", "auto", "auto, series, wattle or smartstar")
-	cmd.Flags().StringVar(&zone, "zone", "", "time zone of wall-clock times; the household's if not given")
+	cmd.Flags().StringVar(&zone, "zone", "",
+		"time zone of wall-clock times; the household's if not given")
 	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "read and check, store nothing")
 	cmd.Flags().BoolVar(&skipBad, "skip-bad", false, "store the good rows of a damaged file")
 	return cmd
@@ -73,7 +74,8 @@ func importFiles(ctx context.Context, c *client, names []string, q url.Values) e
 	}
 	err := c.print(map[string]any{"files": results}, func(w io.Writer) {
 		for _, r := range results {
-			fmt.Fprintf(w, "%s: %d rows (%s), %d readings added, %d were there, %d rejected, %d rows skipped, %d devices\n",
+			fmt.Fprintf(w, "%s: %d rows (%s), %d readings added, %d were there, "+
+				"%d rejected, %d rows skipped, %d devices\n",
 				r.File, r.Rows, r.Format, r.Added, r.Repeated, r.Rejected, r.Skipped, len(r.Devices))
 			for _, b := range r.Bad {
 				fmt.Fprintln(w, "  "+b)
@@ -83,7 +85,10 @@ func importFiles(ctx context.Context, c *client, names []string, q url.Values) e
 	return errors.Join(failed, err)
 }
 
-func importFile(ctx context.Context, c *client, name string, q url.Values) (api.ImportResult, error) {
+// importFile sends one file.
+func importFile(
+	ctx context.Context, c *client, name string, q url.Values,
+) (api.ImportResult, error) {
 	var res api.ImportResult
 	file, err := os.Open(name)
 	if err != nil {

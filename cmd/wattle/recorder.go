@@ -15,6 +15,7 @@ type recorder struct {
 	queue chan func(ctx context.Context) error
 }
 
+// newRecorder returns a recorder that is not running yet.
 func newRecorder(log *slog.Logger) *recorder {
 	return &recorder{log: log, queue: make(chan func(ctx context.Context) error, recorderQueue)}
 }

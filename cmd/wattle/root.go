@@ -20,7 +20,8 @@ func newRoot() *cobra.Command {
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(newServe(), newUser(), newToken(), newDevice(), newCredential(), newImport(), newExport(),
+	root.AddCommand(newServe(), newUser(), newToken(), newDevice(), newCredential(), newImport(),
+		newExport(),
 		newSimulate(), newGPIO(), newDecode(), newOpenAPI(), newVersion())
 	return root
 }

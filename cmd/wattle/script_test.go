@@ -10,8 +10,26 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"wattle": main})
+	testscript.Main(cleaning{m}, map[string]func(){"wattle": main})
 }
+
+// cleaning is a testing.M that takes away what buildProgram built.
+type cleaning struct{ *testing.M }
+
+// Run implements testscript.TestingM.
+func (c cleaning) Run() int {
+	dir, err := os.MkdirTemp("", "wattle-test-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	_ = os.Setenv(programDir, dir) // a name without = or NUL is taken
+	return c.M.Run()
+}
+
+// programDir is the variable that names where buildProgram builds.
+const programDir = "WATTLE_TEST_PROGRAM_DIR"
 
 // TestScripts runs the command line as a person does.
 func TestScripts(t *testing.T) {

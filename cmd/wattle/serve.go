@@ -37,11 +37,13 @@ func newServe() *cobra.Command {
 	}
 	def := config.Default()
 	f := cmd.Flags()
-	f.StringVar(&file, "config", "", "settings file (WATTLE_CONFIG; "+config.DefaultFile+" if it is there)")
+	f.StringVar(&file, "config", "",
+		"settings file (WATTLE_CONFIG; "+config.DefaultFile+" if it is there)")
 	f.StringVar(&flags.DataDir, "data-dir", def.DataDir, "database and keys (WATTLE_DATA_DIR)")
 	f.StringVar(&flags.HTTP, "http", def.HTTP, "address of REST API and dashboard (WATTLE_HTTP)")
 	f.StringVar(&flags.MQTT, "mqtt", def.MQTT, "address of the MQTT broker (WATTLE_MQTT)")
-	f.StringVar(&flags.Timezone, "timezone", "", "the household's IANA time zone (WATTLE_TIMEZONE; the system's)")
+	f.StringVar(&flags.Timezone, "timezone", "",
+		"the household's IANA time zone (WATTLE_TIMEZONE; the system's)")
 	f.StringArrayVar(&flags.Names, "name", nil, "a further host name of the gateway; repeatable")
 	f.StringVar(&flags.LogFormat, "log-format", def.LogFormat, "text or json")
 	f.BoolVar(&flags.TrustClock, "trust-clock", false,

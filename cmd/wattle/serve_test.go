@@ -3,11 +3,9 @@ package main
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"os"
@@ -22,7 +20,6 @@ import (
 	"time"
 
 	"github.com/wattle-home/wattle/gateway"
-	"github.com/wattle-home/wattle/gateway/config"
 )
 
 // buffer is a bytes.Buffer that several goroutines use.
@@ -46,16 +43,17 @@ func (b *buffer) String() string {
 }
 
 func TestDemo_aHouseholdWithHistory(t *testing.T) {
-	cfg := config.Default()
-	cfg.HTTP, cfg.Timezone = "127.0.0.1:0", "Europe/Berlin"
-	ctx, stop := context.WithCancel(t.Context())
+	cmd := exec.CommandContext(t.Context(), buildProgram(t), "serve", "--demo",
+		"--http", "127.0.0.1:0", "--timezone", "Europe/Berlin")
 	var out buffer
-	done := make(chan error, 1)
+	cmd.Stdout = &out
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	begin := time.Now()
-	go func() { done <- serveDemo(ctx, cfg, newLogger(io.Discard, "text"), &out) }()
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
 	defer func() {
-		stop()
-		if err := <-done; err != nil {
+		if err := errors.Join(cmd.Process.Signal(syscall.SIGTERM), cmd.Wait()); err != nil {
 			t.Errorf("the demo ended with %v", err)
 		}
 	}()
@@ -202,8 +200,10 @@ func TestSimulate_recordedHousehold(t *testing.T) {
 	var out buffer
 	root.SetOut(&out)
 	root.SetErr(testLog{t})
-	root.SetArgs([]string{"simulate", "--broker", "mqtt://" + g.mqtt, "--data-dir", g.dir,
-		"--data", file, "--speed", "3600x", "--zone", "Europe/Berlin"})
+	root.SetArgs([]string{
+		"simulate", "--broker", "mqtt://" + g.mqtt, "--data-dir", g.dir,
+		"--data", file, "--speed", "3600x", "--zone", "Europe/Berlin",
+	})
 	if err := root.ExecuteContext(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -260,10 +260,7 @@ func TestServe_withoutRights(t *testing.T) {
 	if err := os.Chmod(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	program := filepath.Join(dir, "wattle")
-	if out, err := exec.Command("go", "build", "-o", program, ".").CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
+	program := buildProgram(t)
 	locked := filepath.Join(dir, "locked")
 	if err := os.Mkdir(locked, 0o500); err != nil {
 		t.Fatal(err)

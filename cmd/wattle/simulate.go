@@ -40,7 +40,8 @@ machine, --data-dir names its data and the devices are added to it; elsewhere
 	cmd.Flags().StringVar(&s.from, "from", "", "begin at this instant of the household")
 	cmd.Flags().StringVar(&s.zone, "zone", "", "time zone of the household; the system's if not given")
 	cmd.Flags().StringVar(&s.username, "username", "", "user name of a bridge credential")
-	cmd.Flags().BoolVar(&s.password.stdin, "password-stdin", false, "read its password from standard input")
+	cmd.Flags().BoolVar(&s.password.stdin, "password-stdin", false,
+		"read its password from standard input")
 	return cmd
 }
 
@@ -84,7 +85,8 @@ func (s *simulateFlags) run(cmd *cobra.Command, f *localFlags) error {
 			},
 			Logger: log,
 		})
-		fmt.Fprintf(cmd.OutOrStdout(), "%d readings of %d devices published, %d acknowledged, %d refused\n",
+		fmt.Fprintf(cmd.OutOrStdout(),
+			"%d readings of %d devices published, %d acknowledged, %d refused\n",
 			res.Readings, res.Devices, res.Acknowledged, res.Refused)
 		return err
 	}
@@ -121,12 +123,16 @@ func (s *simulateFlags) credentials(
 	}
 	_ = conn.Close() // only tried whether somebody listens
 	c := &client{http: socketClient(path), out: io.Discard}
-	return func(a link.Appliance) (string, string, error) { return ownCredential(cmd.Context(), c, a) }, nil
+	return func(a link.Appliance) (string, string, error) {
+		return ownCredential(cmd.Context(), c, a)
+	}, nil
 }
 
 // ownCredential adds a device to the gateway, in place of an earlier one that
 // was simulated, and returns its credential.
-func ownCredential(ctx context.Context, c *client, a link.Appliance) (user, password string, err error) {
+func ownCredential(
+	ctx context.Context, c *client, a link.Appliance,
+) (user, password string, err error) {
 	in := map[string]string{
 		"alias": a.Alias, "dialect": a.Dialect, "topic": a.Topic, "room": a.Room, "icon": a.Icon,
 		"description": simulated,

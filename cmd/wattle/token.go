@@ -17,6 +17,7 @@ func newToken() *cobra.Command {
 	return cmd
 }
 
+// tokenCreate returns `wattle token create`.
 func tokenCreate() *cobra.Command {
 	var f localFlags
 	var role, expires string
@@ -36,10 +37,12 @@ func tokenCreate() *cobra.Command {
 	f.add(cmd)
 	cmd.Flags().StringVar(&role, "role", "viewer",
 		"viewer (scope read), member (control) or owner (admin)")
-	cmd.Flags().StringVar(&expires, "expires", "", "life of the token, such as 720h; for ever if not given")
+	cmd.Flags().StringVar(&expires, "expires", "",
+		"life of the token, such as 720h; for ever if not given")
 	return cmd
 }
 
+// tokenList returns `wattle token list`.
 func tokenList() *cobra.Command {
 	var f localFlags
 	cmd := &cobra.Command{Use: "list", Short: "List the tokens", Args: noArgs}

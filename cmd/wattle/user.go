@@ -38,7 +38,8 @@ func (p *passwordFlag) read(cmd *cobra.Command) (string, error) {
 		return string(b), err
 	}
 	if !p.stdin {
-		return "", usageError{errors.New("there is no terminal to ask for the password; use --password-stdin")}
+		return "", usageError{errors.New(
+			"there is no terminal to ask for the password; use --password-stdin")}
 	}
 	line, err := bufio.NewReader(cmd.InOrStdin()).ReadString('\n')
 	if err != nil && !errors.Is(err, io.EOF) {
@@ -47,6 +48,7 @@ func (p *passwordFlag) read(cmd *cobra.Command) (string, error) {
 	return strings.TrimRight(line, "\r\n"), nil
 }
 
+// userAdd returns `wattle user add`.
 func userAdd() *cobra.Command {
 	var f localFlags
 	var role string
@@ -72,6 +74,7 @@ func userAdd() *cobra.Command {
 	return cmd
 }
 
+// userList returns `wattle user list`.
 func userList() *cobra.Command {
 	var f localFlags
 	cmd := &cobra.Command{Use: "list", Short: "List the members", Args: noArgs}
@@ -98,6 +101,7 @@ func userList() *cobra.Command {
 	return cmd
 }
 
+// userPasswd returns `wattle user passwd`.
 func userPasswd() *cobra.Command {
 	var f localFlags
 	var password passwordFlag
@@ -117,6 +121,7 @@ func userPasswd() *cobra.Command {
 	return cmd
 }
 
+// userRemove returns `wattle user remove`.
 func userRemove() *cobra.Command {
 	var f localFlags
 	cmd := &cobra.Command{Use: "remove NAME", Short: "Remove a member", Args: exactArgs(1)}

@@ -29,6 +29,7 @@ const (
 	viaDemo    = "demo"
 )
 
+// principalKey is where a request's context holds its principal.
 type principalKey struct{}
 
 // principalOf returns who is asking, in a handler that needs a role.
@@ -47,6 +48,7 @@ func source(r *http.Request) gateway.Source {
 	return gateway.Source{Kind: kind, Member: p.Name, Remote: remoteHost(r)}
 }
 
+// remoteHost returns the address that a request came from, without the port.
 func remoteHost(r *http.Request) string {
 	if h, _, err := net.SplitHostPort(r.RemoteAddr); err == nil {
 		return h

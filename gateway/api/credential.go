@@ -90,7 +90,8 @@ func (s *Server) addCredential(w http.ResponseWriter, r *http.Request) error {
 // covers what belongs to the gateway.
 func grantOf(filters []string, access string) (gateway.Grant, error) {
 	if access != "read" && access != "write" && access != "readwrite" {
-		return gateway.Grant{}, invalid("access", fmt.Sprintf("%q is not read, write or readwrite", clip(access)))
+		return gateway.Grant{}, invalid("access", fmt.Sprintf("%q is not read, write or readwrite",
+			clip(access)))
 	}
 	if len(filters) == 0 || len(filters) > 64 {
 		return gateway.Grant{}, invalid("topics", fmt.Sprintf("are %d; want 1 to 64", len(filters)))

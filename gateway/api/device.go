@@ -215,7 +215,8 @@ func (s *Server) applyTopic(d *gateway.Device, bad func(field, detail string)) {
 		bad("topic", "holds a wildcard or characters that cannot be shown")
 	case len(d.Topic) > 128 || strings.Count(d.Topic, "/") > 6:
 		bad("topic", "is longer than 128 bytes or deeper than 7 levels")
-	case strings.HasPrefix(d.Topic, "$"), strings.HasPrefix(d.Topic, "/"), strings.HasSuffix(d.Topic, "/"):
+	case strings.HasPrefix(d.Topic, "$"), strings.HasPrefix(d.Topic, "/"),
+		strings.HasSuffix(d.Topic, "/"):
 		bad("topic", "begins with $ or /, or ends with /")
 	case d.Dialect == "native" && (strings.Contains(d.Topic, "/") || d.Topic == "global"):
 		bad("topic", "of a native device is one level, and not global")
@@ -294,7 +295,8 @@ func (s *Server) addDevice(w http.ResponseWriter, r *http.Request) error {
 		if out.MQTT, err = s.addDeviceCredential(r, d, s.memberName(r, p)); err != nil {
 			// Without its credential the device would be of no use: take it back.
 			if undo := s.cfg.Store.DeleteDevice(r.Context(), d.ID); undo != nil {
-				s.cfg.Logger.ErrorContext(r.Context(), "removing a half-added device", "device", d.ID, "err", undo)
+				s.cfg.Logger.ErrorContext(r.Context(), "removing a half-added device", "device", d.ID,
+					"err", undo)
 			}
 			return err
 		}
@@ -337,7 +339,8 @@ func (s *Server) addDeviceCredential(
 		return nil, err
 	}
 	taken := func(name string) bool {
-		return slices.ContainsFunc(existing, func(c gateway.Credential) bool { return c.Username == name })
+		return slices.ContainsFunc(existing,
+			func(c gateway.Credential) bool { return c.Username == name })
 	}
 	if taken(name) {
 		name = fmt.Sprintf("%s-%d", name, d.ID)

@@ -49,6 +49,7 @@ func (s *Server) shield(next http.Handler, host func(name string) bool) http.Han
 // contentSecurityPolicy of answers that are no page; the page sets its own.
 const contentSecurityPolicy = "default-src 'none'; frame-ancestors 'none'"
 
+// setSecurityHeaders sets what browsers obey, on every answer.
 func setSecurityHeaders(h http.Header, path string) {
 	h.Set("Content-Security-Policy", contentSecurityPolicy)
 	h.Set("X-Content-Type-Options", "nosniff")

@@ -27,6 +27,7 @@ func decode(r *http.Request, v any) error {
 	return decodeStrict(r.Body, v)
 }
 
+// decodeStrict reads one JSON value into v, and nothing after it.
 func decodeStrict(body io.Reader, v any) error {
 	dec := json.NewDecoder(body)
 	dec.DisallowUnknownFields()
@@ -209,10 +210,12 @@ func parseTime(s string, zone *time.Location) (time.Time, error) {
 	if sec, err := strconv.ParseFloat(s, 64); err == nil && sec > -1e11 && sec < 1e11 {
 		return time.UnixMilli(int64(sec * 1000)), nil
 	}
-	return time.Time{}, fmt.Errorf("%q is not a time: want RFC 3339, Unix seconds or YYYY-MM-DD HH:MM:SS",
-		clip(s))
+	return time.Time{},
+		fmt.Errorf("%q is not a time: want RFC 3339, Unix seconds or YYYY-MM-DD HH:MM:SS",
+			clip(s))
 }
 
+// checkYear refuses times that no household means.
 func checkYear(s string, t time.Time) (time.Time, error) {
 	if y := t.Year(); y < 1900 || y > 3000 {
 		return t, fmt.Errorf("%q is not between the years 1900 and 3000", clip(s))

@@ -71,12 +71,15 @@ func (h *hasher) Matches(hash, password string) bool {
 	return false
 }
 
-func (h *hasher) key(password string, salt []byte, time, memory uint32, threads uint8, n uint32) []byte {
+func (h *hasher) key(
+	password string, salt []byte, time, memory uint32, threads uint8, n uint32,
+) []byte {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return argon2.IDKey([]byte(password), salt, time, memory, threads, n)
 }
 
+// b64 is base64 as the PHC string format has it.
 func b64(b []byte) string { return base64.RawStdEncoding.EncodeToString(b) }
 
 // newSecret returns a random secret of bits bits as text, and its SHA-256,

@@ -112,7 +112,8 @@ func (s *Server) handler(
 // API's router: a route that matches everything hides wrong methods.
 func (s *Server) withPage(routes http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		ours := strings.HasPrefix(r.URL.Path, "/api/") || r.URL.Path == "/healthz" || r.URL.Path == "/readyz"
+		ours := strings.HasPrefix(r.URL.Path, "/api/") || r.URL.Path == "/healthz" ||
+			r.URL.Path == "/readyz"
 		if ours || s.cfg.Page == nil {
 			routes.ServeHTTP(w, r)
 			return
@@ -121,10 +122,12 @@ func (s *Server) withPage(routes http.Handler) http.Handler {
 	})
 }
 
+// missing answers where there is nothing.
 func missing(http.ResponseWriter, *http.Request) error {
 	return gateway.NotFoundf("there is nothing at this address")
 }
 
+// wrongMethod answers where there is something for other methods.
 func wrongMethod(http.ResponseWriter, *http.Request) error {
 	return statusError{http.StatusMethodNotAllowed, "this method does not belong to this address"}
 }

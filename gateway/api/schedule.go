@@ -124,6 +124,7 @@ func (s *Server) getWanted(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, http.StatusOK, out)
 }
 
+// onOff says on in a word.
 func onOff(on bool) string {
 	if on {
 		return "on"

@@ -59,7 +59,8 @@ type Point struct {
 type Hub interface {
 	Publish(kind gateway.LiveKind, value any)
 	Join() (seq uint64, leave func())
-	Next(ctx context.Context, seq uint64) (items []gateway.LiveItem, newest uint64, gap bool, err error)
+	Next(ctx context.Context, seq uint64) (items []gateway.LiveItem, newest uint64, gap bool,
+		err error)
 }
 
 // MemberStore keeps members and their sessions.

@@ -18,8 +18,10 @@ type tokenBody struct {
 }
 
 func (s *Server) toToken(t gateway.Token) tokenBody {
-	return tokenBody{ID: t.ID, Name: t.Name, Role: t.Role,
-		Created: s.stamp(t.Created), Expires: s.stamp(t.Expires)}
+	return tokenBody{
+		ID: t.ID, Name: t.Name, Role: t.Role,
+		Created: s.stamp(t.Created), Expires: s.stamp(t.Expires),
+	}
 }
 
 func (s *Server) getTokens(w http.ResponseWriter, r *http.Request) error {

@@ -22,7 +22,8 @@ func (s *Server) importReadings(w http.ResponseWriter, r *http.Request) error {
 	if name := p.text("zone", ""); name != "" {
 		zone, err := time.LoadLocation(name)
 		if err != nil {
-			p.fault("zone", fmt.Sprintf("%q is not the name of a time zone, such as Europe/Berlin", clip(name)))
+			p.fault("zone", fmt.Sprintf("%q is not the name of a time zone, such as Europe/Berlin",
+				clip(name)))
 		} else {
 			f.Zone = zone
 		}
@@ -115,6 +116,7 @@ func (s *Server) exporter(
 		}
 }
 
+// firstError returns err, or else flushes out.
 func firstError(err error, out *bufio.Writer) error {
 	if err != nil {
 		return err

@@ -97,7 +97,8 @@ func parse(text []byte, cfg *Config) error {
 func (c Config) Check() error {
 	e := &gateway.Error{Code: gateway.CodeInvalid, Message: "the settings are not valid"}
 	bad := func(field, format string, args ...any) {
-		e.Fields = append(e.Fields, gateway.FieldError{Field: field, Detail: fmt.Sprintf(format, args...)})
+		e.Fields = append(e.Fields, gateway.FieldError{Field: field, Detail: fmt.Sprintf(format,
+			args...)})
 	}
 	if c.DataDir == "" {
 		bad("data_dir", "is empty")

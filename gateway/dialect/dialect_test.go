@@ -253,15 +253,18 @@ func TestDialect_Encode(t *testing.T) {
 		{dialect.Native, "pc", "", toggle, nil, "toggle"},
 		{
 			dialect.Tasmota, "pow1", "", on,
-			[]message{{"cmnd/pow1/POWER", "ON"}, {"pow1/cmnd/POWER", "ON"}}, "",
+			[]message{{"cmnd/pow1/POWER", "ON"}, {"pow1/cmnd/POWER", "ON"}},
+			"",
 		},
 		{
 			dialect.Tasmota, "home/%prefix%/pow1", "", off,
-			[]message{{"home/cmnd/pow1/POWER", "OFF"}}, "",
+			[]message{{"home/cmnd/pow1/POWER", "OFF"}},
+			"",
 		},
 		{
 			dialect.Tasmota, "strip", "cmnd/strip/POWER3", state(gateway.D3cold),
-			[]message{{"cmnd/strip/POWER3", "OFF"}}, "",
+			[]message{{"cmnd/strip/POWER3", "OFF"}},
+			"",
 		},
 		{
 			dialect.Tasmota, "pow1", "", state(gateway.D2), nil,
@@ -270,11 +273,13 @@ func TestDialect_Encode(t *testing.T) {
 		{dialect.Tasmota, "pow1", "", toggle, nil, "toggle"},
 		{
 			dialect.ShellyGen2, "desk/lamp", "", state(gateway.D0),
-			[]message{{"desk/lamp/command/switch:0", "on"}}, "",
+			[]message{{"desk/lamp/command/switch:0", "on"}},
+			"",
 		},
 		{
 			dialect.ShellyGen2, "desk/lamp", "desk/lamp/command/switch:1", off,
-			[]message{{"desk/lamp/command/switch:1", "off"}}, "",
+			[]message{{"desk/lamp/command/switch:1", "off"}},
+			"",
 		},
 		{
 			dialect.ShellyGen2, "desk/lamp", "", state(gateway.D1), nil,

@@ -67,6 +67,7 @@ func fields(out map[string]any, r gateway.Report, suffix string) {
 	put(gateway.ReportBadClock, "device_time_valid", "", false)
 }
 
+// onOff says on in a word.
 func onOff(on bool) string {
 	if on {
 		return "on"

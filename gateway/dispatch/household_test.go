@@ -77,11 +77,13 @@ func TestDispatcher_Household(t *testing.T) {
 		},
 		{
 			"shutdown of a member spares what is always on", "shutdown", "anna",
-			[]string{"0 wattle/global/anna shutdown", "0 plug off"}, []string{"12 false"},
+			[]string{"0 wattle/global/anna shutdown", "0 plug off"},
+			[]string{"12 false"},
 		},
 		{
 			"no broadcast that would reach what is always on", "shutdown", "ben",
-			[]string{"0 pc2 off"}, nil,
+			[]string{"0 pc2 off"},
+			nil,
 		},
 	}
 	for _, tt := range tests {

@@ -46,6 +46,7 @@ func (d *Dispatcher) turn(now time.Time) time.Duration {
 	return max(0, next.Sub(d.progress))
 }
 
+// earlier returns the earlier of two times, of which zero is none.
 func earlier(a, b time.Time) time.Time {
 	if b.Before(a) {
 		return b

@@ -131,7 +131,8 @@ func TestSeries_rule(t *testing.T) {
 		},
 		{
 			"a coarse counter may rise by a kilowatt-hour at once",
-			[]gateway.Reading{counter(0, 1000), counter(10, 2000), counter(20, 2000)}, 0, 20, 1000, 20. / 60, 0,
+			[]gateway.Reading{counter(0, 1000), counter(10, 2000), counter(20, 2000)},
+			0, 20, 1000, 20. / 60, 0,
 		},
 		{
 			"counter and power apart: power stands before the first counter and after the last",

@@ -53,6 +53,7 @@ type waiter struct {
 	done  func(error)
 }
 
+// newCommitter returns a committer that is not running yet.
 func newCommitter(cfg Config) committer {
 	return committer{
 		append:  cfg.Append,

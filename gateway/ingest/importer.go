@@ -86,8 +86,10 @@ func (im Importer) Import(ctx context.Context, f File) (Imported, error) {
 	if err != nil {
 		return Imported{}, gateway.Invalidf("%s: %v", f.Name, err)
 	}
-	run := importRun{im: im, file: f, devices: map[string]*importDevice{},
-		now: gateway.InstantOf(im.Now())}
+	run := importRun{
+		im: im, file: f, devices: map[string]*importDevice{},
+		now: gateway.InstantOf(im.Now()),
+	}
 	if err := run.read(ctx, body); err != nil {
 		return run.result, err
 	}
@@ -150,11 +152,12 @@ func (run *importRun) read(ctx context.Context, body io.Reader) error {
 		if errors.Is(err, io.EOF) {
 			return nil
 		}
-		line, _ := c.FieldPos(0)
+		line := 0
 		var parse *csv.ParseError
 		if errors.As(err, &parse) {
 			line, err = parse.StartLine, badRow{parse.Err.Error()}
 		} else if err == nil {
+			line, _ = c.FieldPos(0)
 			run.result.Rows++
 			err = take(ctx, row, line)
 		}
@@ -263,7 +266,8 @@ func (run *importRun) smartstarLayout(cols []string) (takeRow, error) {
 	for i, c := range cols[1:] {
 		circuit, ok := strings.CutSuffix(c, " [kW]")
 		if !ok {
-			return nil, gateway.Invalidf("%s: line 1: the column %q does not end with [kW]", run.file.Name, c)
+			return nil, gateway.Invalidf("%s: line 1: the column %q does not end with [kW]",
+				run.file.Name, c)
 		}
 		aliases[i+1] = name + "." + circuit
 	}
@@ -341,7 +345,8 @@ func (run *importRun) resolve(text string, last gateway.Instant) (gateway.Instan
 	if sec, err := strconv.ParseFloat(text, 64); err == nil && sec > -1e11 && sec < 1e11 {
 		return gateway.Instant(sec*1000 + 0.5), nil
 	}
-	return 0, badRow{fmt.Sprintf("time %q is not RFC 3339, Unix seconds or YYYY-MM-DD HH:MM:SS", clip(text))}
+	return 0, badRow{fmt.Sprintf("time %q is not RFC 3339, Unix seconds or YYYY-MM-DD HH:MM:SS",
+		clip(text))}
 }
 
 // device finds or makes the device of a row.

@@ -103,6 +103,8 @@ func TestImporter_Import_storeFails(t *testing.T) {
 func FuzzImporter(f *testing.F) {
 	f.Add("device,time,power_w\nA,1700000000,5\n")
 	f.Add("Date & Time,use [kW]\n2014-01-01 00:00:00,0.1\n")
+	f.Add("device,time,power_w\n0\"0000000000")
+	f.Add("Date & Time, [kW]\n\"000000000000000000000")
 	f.Add("device,time,power_w,energy_wh\nA,2025-10-26 02:30:00,\"5\n")
 	im := ingest.Importer{
 		Device: func(context.Context, string) (gateway.DeviceID, error) { return 1, nil },

@@ -262,7 +262,8 @@ func ParseRequest(payload []byte) (gateway.Request, error) {
 	dec := json.NewDecoder(strings.NewReader(string(payload)))
 	dec.DisallowUnknownFields()
 	if err := dec.Decode(&body); err != nil || dec.More() {
-		return gateway.Request{}, gateway.Invalidf("request: want ON, OFF, TOGGLE or the body of a command")
+		return gateway.Request{},
+			gateway.Invalidf("request: want ON, OFF, TOGGLE or the body of a command")
 	}
 	r := gateway.Request{Action: body.Action, PowerState: body.PowerState, Urgent: body.Urgent}
 	return r, r.Check()

@@ -33,10 +33,14 @@ func kinds() []kind {
 	return []kind{
 		{"Fridge", "Kitchen", "fridge", "tasmota", "fridge", 0, true, paintFridge},
 		{"Freezer", "Cellar", "freezer", "shelly-gen2", "shellyplusplugs", 0, true, paintFreezer},
-		{"Washing machine", "Laundry", "washing-machine", "tasmota", "washing-machine", 0, false,
-			paintWasher},
-		{"Dishwasher", "Kitchen", "dishwasher", "shelly-gen2", "shellyplusplugs", 0, false,
-			paintDishwasher},
+		{
+			"Washing machine", "Laundry", "washing-machine", "tasmota", "washing-machine", 0, false,
+			paintWasher,
+		},
+		{
+			"Dishwasher", "Kitchen", "dishwasher", "shelly-gen2", "shellyplusplugs", 0, false,
+			paintDishwasher,
+		},
 		{"Television", "Living room", "tv", "shelly-gen2", "shellyplugsg3", 0, false, paintTelevision},
 		{"Workstation", "Study", "pc", "native", "workstation", 0.9, false, paintWorkstation},
 		{"Router", "Hall", "router", "native", "router", 0, true, paintRouter},
@@ -44,8 +48,10 @@ func kinds() []kind {
 		{"Water heater", "Bathroom", "heater", "native", "water-heater", 0.4, false, paintHeater},
 		{"Reading lamp", "Living room", "lamp", "tasmota", "reading-lamp", 0, false, paintLamp},
 		{"Oven", "Kitchen", "oven", "native", "oven", 0.8, false, paintOven},
-		{"Ventilation", "Attic", "plug", "shelly-gen2", "shelly1pmminig3", 0, false,
-			paintVentilation},
+		{
+			"Ventilation", "Attic", "plug", "shelly-gen2", "shelly1pmminig3", 0, false,
+			paintVentilation,
+		},
 	}
 }
 

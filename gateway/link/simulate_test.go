@@ -108,14 +108,22 @@ func TestSimulate_nativeCommands(t *testing.T) {
 		topic, command, state string
 		low, high             float64
 	}{
-		{name + "/set", `{"id":"1","kind":"shutdown","sender":"scheduler","urgent":false}`,
-			`{"on":false,"power_state":"D3hot"}`, 0.9, 0.9},
-		{name + "/set", `{"id":"2","kind":"power_state","power_state":"D3cold"}`,
-			`{"on":false,"power_state":"D3cold"}`, 0, 0},
-		{"wattle/global/anna", `{"id":"3","kind":"startup"}`,
-			`{"on":true,"power_state":"D0"}`, 1, 300},
-		{"wattle/global/anna", `{"id":"4","kind":"shutdown"}`,
-			`{"on":false,"power_state":"D3hot"}`, 0.9, 0.9},
+		{
+			name + "/set", `{"id":"1","kind":"shutdown","sender":"scheduler","urgent":false}`,
+			`{"on":false,"power_state":"D3hot"}`, 0.9, 0.9,
+		},
+		{
+			name + "/set", `{"id":"2","kind":"power_state","power_state":"D3cold"}`,
+			`{"on":false,"power_state":"D3cold"}`, 0, 0,
+		},
+		{
+			"wattle/global/anna", `{"id":"3","kind":"startup"}`,
+			`{"on":true,"power_state":"D0"}`, 1, 300,
+		},
+		{
+			"wattle/global/anna", `{"id":"4","kind":"shutdown"}`,
+			`{"on":false,"power_state":"D3hot"}`, 0.9, 0.9,
+		},
 	}
 	for _, s := range steps {
 		states, seen := len(o.all(name+"/state")), len(o.all(name+"/reading"))
@@ -183,8 +191,10 @@ func TestSimulate_tasmota(t *testing.T) {
 	if total < low.KWh()-0.001 || total > high.KWh()+0.001 {
 		t.Errorf("Total is %v, the model has %v to %v", total, low.KWh(), high.KWh())
 	}
-	for _, key := range []string{"TotalStartTime", "Yesterday", "Today", "Period", "Power",
-		"ApparentPower", "ReactivePower", "Factor", "Voltage", "Current"} {
+	for _, key := range []string{
+		"TotalStartTime", "Yesterday", "Today", "Period", "Power",
+		"ApparentPower", "ReactivePower", "Factor", "Voltage", "Current",
+	} {
 		if energy[key] == nil {
 			t.Errorf("ENERGY lacks %s: %s", key, raw)
 		}

@@ -27,6 +27,7 @@ type Registry struct {
 	sorted  []gateway.Device // by id; nil after a change
 }
 
+// entry is a device with what it does now.
 type entry struct {
 	device gateway.Device
 	state  gateway.DeviceState
@@ -154,6 +155,7 @@ func (r *Registry) Apply(
 	return *s, ch
 }
 
+// applyReading takes a reading into a state.
 func applyReading(s *gateway.DeviceState, rd gateway.Reading) {
 	s.ReadingAt = rd.At
 	if rd.Has&gateway.HasPower != 0 {
@@ -188,7 +190,9 @@ func (r *Registry) SetOnline(id gateway.DeviceID, online bool) (gateway.DeviceSt
 }
 
 // Reject counts a message of a device that was not taken, with the reason.
-func (r *Registry) Reject(id gateway.DeviceID, reason string, at gateway.Instant) gateway.DeviceState {
+func (r *Registry) Reject(
+	id gateway.DeviceID, reason string, at gateway.Instant,
+) gateway.DeviceState {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	e := r.devices[id]

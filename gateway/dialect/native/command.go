@@ -59,7 +59,8 @@ func Encode(d gateway.Device, c gateway.Command, sender string) ([]gateway.Messa
 		}
 		b.Kind, b.PowerState = KindPowerState, c.PowerState
 	default:
-		return nil, gateway.Invalidf("a native device does not know the action %q", clip(string(c.Action)))
+		return nil, gateway.Invalidf("a native device does not know the action %q",
+			clip(string(c.Action)))
 	}
 	topic := d.Schedule.Channel
 	if topic == "" {

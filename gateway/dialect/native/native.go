@@ -317,6 +317,7 @@ func (d decoder) state(payload []byte) (gateway.Report, error) {
 	return r, nil
 }
 
+// takePowerState reads the name of a power state into a report.
 func takePowerState(r *gateway.Report, v scan.Value) error {
 	if v.Kind() == scan.Null {
 		return nil
@@ -340,7 +341,8 @@ func (d decoder) availability(payload []byte) ([]gateway.Report, error) {
 		r.Online = true
 	case "offline":
 	default:
-		return nil, gateway.Invalidf("availability %q is neither online nor offline", clip(string(payload)))
+		return nil, gateway.Invalidf("availability %q is neither online nor offline",
+			clip(string(payload)))
 	}
 	return []gateway.Report{r}, nil
 }

@@ -249,7 +249,8 @@ func depth(doc []byte) (most int) {
 func compare(t interface {
 	Helper()
 	Errorf(format string, args ...any)
-}, doc []byte) {
+}, doc []byte,
+) {
 	t.Helper()
 	v, err := scan.Parse(doc)
 	want := json.Valid(doc) && utf8.Valid(doc) && depth(doc) <= scan.MaxDepth

@@ -255,6 +255,7 @@ func escapeLength(b []byte) int {
 	return 0
 }
 
+// hexDigit reports whether c is a hexadecimal digit.
 func hexDigit(b byte) (rune, bool) {
 	switch {
 	case '0' <= b && b <= '9':
@@ -267,6 +268,7 @@ func hexDigit(b byte) (rune, bool) {
 	return 0, false
 }
 
+// skipSpace returns the index of the first byte from i on that is no white space.
 func skipSpace(doc []byte, i int) int {
 	for i < len(doc) && (doc[i] == ' ' || doc[i] == '\n' || doc[i] == '\t' || doc[i] == '\r') {
 		i++

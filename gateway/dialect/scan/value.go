@@ -21,6 +21,7 @@ const (
 	Array
 )
 
+// kindNames are the names of the kinds, by their value.
 var kindNames = [...]string{
 	"nothing", "null", "true or false", "a number", "a string", "an object", "an array",
 }

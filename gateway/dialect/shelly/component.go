@@ -218,6 +218,7 @@ func milli(v scan.Value) (int64, error) {
 	return n, nil
 }
 
+// takeFloat reads a number into a report.
 func takeFloat(r *gateway.Report, v scan.Value, f *float64, has gateway.ReportFields) error {
 	if v.Kind() != scan.Number {
 		return fmt.Errorf("is %s; want a number", v.Kind())

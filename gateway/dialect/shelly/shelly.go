@@ -31,6 +31,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -70,6 +71,7 @@ type decoder struct {
 // reports returns what was gathered; nil if nothing was.
 func (d *decoder) reports() []gateway.Report {
 	const clock = gateway.ReportAt | gateway.ReportBadClock
+	d.outputs = slices.DeleteFunc(d.outputs, func(r gateway.Report) bool { return r.Has == 0 })
 	for i := range d.outputs {
 		d.outputs[i].Device, d.outputs[i].At = d.main.Device, d.main.At
 		d.outputs[i].Has |= d.main.Has & clock
@@ -199,6 +201,7 @@ func (d *decoder) from(src []byte) {
 	}
 }
 
+// isMAC reports whether s is the twelve hexadecimal digits of a MAC address.
 func isMAC(s string) bool {
 	for i := 0; i < len(s); i++ {
 		if c := s[i] | 0x20; (c < '0' || c > '9') && (c < 'a' || c > 'f') {

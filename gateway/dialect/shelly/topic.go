@@ -10,6 +10,7 @@ import (
 // What stands after the prefix in a topic.
 type leaf uint8
 
+// Kinds of topics below a device's prefix.
 const (
 	leafNone     leaf = iota
 	leafOnline        // P/online
@@ -93,11 +94,11 @@ func Names(topic string) []string {
 // on which it takes commands and calls (Shelly API, Mqtt).
 func Filters(name string) (says, takes []string) {
 	return []string{
-			name + "/online", name + "/status/#", name + "/events/#",
-			name + "/announce", name + "/error/#", name + "/debug/#",
-		}, []string{
-			name + "/command/#", name + "/rpc",
-		}
+		name + "/online", name + "/status/#", name + "/events/#",
+		name + "/announce", name + "/error/#", name + "/debug/#",
+	}, []string{
+		name + "/command/#", name + "/rpc",
+	}
 }
 
 // CommandTopic returns where a device is switched unless it was given another
@@ -110,7 +111,8 @@ func CommandTopic(name string) string { return name + "/command/switch:0" }
 func Encode(d gateway.Device, c gateway.Command, _ string) ([]gateway.Message, error) {
 	word := "off"
 	switch {
-	case c.Action == gateway.ActionOn, c.Action == gateway.ActionPowerState && c.PowerState == gateway.D0:
+	case c.Action == gateway.ActionOn, c.Action == gateway.ActionPowerState &&
+		c.PowerState == gateway.D0:
 		word = "on"
 	case c.Action == gateway.ActionOff:
 	case c.Action == gateway.ActionPowerState &&

@@ -104,6 +104,7 @@ func sum(v scan.Value, digits int) (total int64, ok bool, err error) {
 	return 0, false, fmt.Errorf("is %s; want a number", v.Kind())
 }
 
+// sumPhases adds up what a meter tells for each phase.
 func sumPhases(next func() bool, value func() scan.Value, digits int) (int64, bool, error) {
 	total, told := int64(0), 0
 	for phase := 0; next(); phase++ {

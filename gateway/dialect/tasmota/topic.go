@@ -52,6 +52,7 @@ func parse(topic string) (a address, ok bool) {
 	return a, false
 }
 
+// isPrefix reports whether level is one of Tasmota's prefixes.
 func isPrefix(level string) bool {
 	return level == prefixTelem || level == prefixStatus || level == prefixCommand
 }
@@ -132,7 +133,8 @@ func powerIndex(key string) (n int, ok bool) {
 func Encode(d gateway.Device, c gateway.Command, _ string) ([]gateway.Message, error) {
 	word := "OFF"
 	switch {
-	case c.Action == gateway.ActionOn, c.Action == gateway.ActionPowerState && c.PowerState == gateway.D0:
+	case c.Action == gateway.ActionOn, c.Action == gateway.ActionPowerState &&
+		c.PowerState == gateway.D0:
 		word = "ON"
 	case c.Action == gateway.ActionOff:
 	case c.Action == gateway.ActionPowerState &&
@@ -141,7 +143,8 @@ func Encode(d gateway.Device, c gateway.Command, _ string) ([]gateway.Message, e
 		return nil, gateway.Invalidf("power state %q: a Tasmota device knows D0, D3hot and D3cold",
 			c.PowerState)
 	default:
-		return nil, gateway.Invalidf("a Tasmota device does not know the action %q", clip(string(c.Action)))
+		return nil, gateway.Invalidf("a Tasmota device does not know the action %q",
+			clip(string(c.Action)))
 	}
 	topics := below(d.Topic, prefixCommand, "POWER")
 	if d.Schedule.Channel != "" {

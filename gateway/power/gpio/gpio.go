@@ -117,6 +117,7 @@ func Set(line string, activeLow, on bool) error {
 	return l.Close()
 }
 
+// value is the kernel's number for a level.
 func value(active bool) int {
 	if active {
 		return 1
