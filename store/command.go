@@ -58,6 +58,18 @@ func (s *Store) insertCommand(
 	return err
 }
 
+// ExpireCommands ends the commands that a former run of the gateway left under
+// way: nobody waits for them any more.
+func (s *Store) ExpireCommands(ctx context.Context, now gateway.Instant) error {
+	return s.write(ctx, "ending old commands", func(tx *sql.Tx) error {
+		_, err := tx.Exec(`UPDATE command
+			SET status = ?, reason = 'the gateway was stopped meanwhile', updated_ms = ?
+			WHERE status IN (?, ?)`,
+			gateway.CommandExpired, now, gateway.CommandQueued, gateway.CommandSent)
+		return err
+	})
+}
+
 // Command returns the command with the id.
 func (s *Store) Command(ctx context.Context, id string) (gateway.Command, error) {
 	c, err := scanCommand(s.r.QueryRowContext(ctx, `SELECT id, device_id, action, power_state,

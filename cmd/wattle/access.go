@@ -5,6 +5,8 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"fmt"
+	"maps"
+	"reflect"
 	"slices"
 	"sync"
 
@@ -34,15 +36,17 @@ type holder struct {
 }
 
 // load reads all credentials from the store. It is called again whenever
-// credentials, devices or members change.
-func (a *access) load(ctx context.Context) error {
+// credentials, devices or members change. It returns the credentials that may
+// do something else than before, whose clients must be disconnected, and those
+// that are gone.
+func (a *access) load(ctx context.Context) (stale, gone []gateway.CredentialID, err error) {
 	cs, err := a.store.Credentials(ctx)
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
 	members, err := a.store.Members(ctx)
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
 	commands := a.commandTopics()
 	byName := make(map[string]holder, len(cs))
@@ -55,6 +59,7 @@ func (a *access) load(ctx context.Context) error {
 				continue
 			}
 			h.grant = deviceGrant(d, memberOf(d, members))
+			h.grant.Deny = slices.Concat(h.grant.Deny, a.channels())
 		case gateway.KindClient:
 			// Only the gateway commands; a client asks on wattle/NAME/request.
 			h.grant.Deny = slices.Concat(h.grant.Deny, commands)
@@ -63,8 +68,24 @@ func (a *access) load(ctx context.Context) error {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	for name, was := range a.byName {
+		is, ok := byName[name]
+		switch {
+		case !ok || is.credential.ID != was.credential.ID:
+			gone = append(gone, was.credential.ID)
+		case is.hash != was.hash || !reflect.DeepEqual(is.grant, was.grant):
+			stale = append(stale, was.credential.ID)
+		}
+	}
 	a.byName, a.members = byName, members
-	return nil
+	return stale, gone, nil
+}
+
+// forget takes a credential away though the store may not answer.
+func (a *access) forget(id gateway.CredentialID) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	maps.DeleteFunc(a.byName, func(_ string, h holder) bool { return h.credential.ID == id })
 }
 
 // list returns the household's members. The slice must not be changed.
@@ -81,11 +102,41 @@ func (a *access) commandTopics() []string {
 		if row, ok := dialect.ByName(d.Dialect); ok {
 			out = append(out, row.Topics(d.Topic).Commands...)
 		}
+	}
+	return append(out, a.channels()...)
+}
+
+// channels returns the topics that devices were given for commands in place of
+// their own. Nobody but the gateway publishes there.
+func (a *access) channels() []string {
+	var out []string
+	for _, d := range a.devices.Devices() {
 		if d.Schedule.Channel != "" {
 			out = append(out, d.Schedule.Channel)
 		}
 	}
 	return out
+}
+
+// checkChannel tells why a device must not take commands on a topic: another
+// device speaks there, or all of a member's devices listen.
+func (a *access) checkChannel(d gateway.Device, channel string) error {
+	if gateway.MatchTopic("wattle/global/#", channel) {
+		return gateway.Invalidf("channel: %s is a member's broadcast channel", channel)
+	}
+	for _, other := range a.devices.Devices() {
+		row, ok := dialect.ByName(other.Dialect)
+		if !ok || other.ID == d.ID {
+			continue
+		}
+		t := row.Topics(other.Topic)
+		for _, f := range slices.Concat(t.Publish, t.Commands) {
+			if gateway.MatchTopic(f, channel) {
+				return gateway.Invalidf("channel: %s belongs to %s", channel, other.Alias)
+			}
+		}
+	}
+	return nil
 }
 
 // deviceGrant is what a device's own credential may do: publish under its
@@ -102,7 +153,6 @@ func deviceGrant(d gateway.Device, member string) gateway.Grant {
 	}
 	if ch := d.Schedule.Channel; ch != "" {
 		g.Subscribe = append(g.Subscribe, ch)
-		g.Deny = slices.Concat(g.Deny, []string{ch})
 	}
 	return g
 }
@@ -136,19 +186,6 @@ func (a *access) authenticate(
 	return gateway.Client{
 		Credential: c.ID, Kind: c.Kind, Device: c.Device, Name: c.Name,
 	}, h.grant, nil
-}
-
-// credentialsOf returns the credentials of a device.
-func (a *access) credentialsOf(id gateway.DeviceID) []gateway.CredentialID {
-	a.mu.RLock()
-	defer a.mu.RUnlock()
-	var out []gateway.CredentialID
-	for _, h := range a.byName {
-		if h.credential.Device == id && id != 0 {
-			out = append(out, h.credential.ID)
-		}
-	}
-	return out
 }
 
 // deviceTopics is api.Config.DeviceTopics.

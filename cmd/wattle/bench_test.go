@@ -275,14 +275,14 @@ func BenchmarkProgram(b *testing.B) {
 	for b.Loop() {
 		rounds++
 		begin := time.Now()
-		cmd, addr := startProgram(b, program, data)
+		cmd := startProgram(b, program, data)
 		ready += time.Since(begin)
 		rest += resident(b, cmd.Process.Pid)
 		conns := make([]net.Conn, len(devices))
 		var wg sync.WaitGroup
 		for i, d := range devices {
 			l := login{d.MQTT.Username, d.MQTT.Password, "wattle/" + d.Topic + "/reading"}
-			conns[i] = dialRaw(b, addr, l)
+			conns[i] = dialRaw(b, cmd.mqtt, l)
 			wg.Go(func() {
 				if err := publishWindow(conns[i], l, 100); err != nil {
 					b.Error(err)

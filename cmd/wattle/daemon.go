@@ -6,13 +6,12 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/wattle-home/wattle/broker"
 	"github.com/wattle-home/wattle/gateway"
@@ -52,8 +51,9 @@ type daemon struct {
 
 	openRelay func(gateway.Relay) (power.Line, error) // takes a GPIO line
 
-	serving atomic.Bool // the broker accepts
-	failing atomic.Pointer[error]
+	changing sync.Mutex  // held while a change of the API is followed
+	serving  atomic.Bool // the broker accepts
+	failing  atomic.Pointer[error]
 }
 
 // mode says in which way a daemon lives.
@@ -108,13 +108,10 @@ func (d *daemon) openStore(ctx context.Context) (err error) {
 // readDevices takes all devices of the store into the registry.
 func (d *daemon) readDevices(ctx context.Context) error {
 	ds, err := d.store.Devices(ctx)
-	if err != nil {
-		return err
+	if err == nil {
+		d.devices.Set(ds)
 	}
-	for _, dev := range ds {
-		d.devices.Put(dev)
-	}
-	return nil
+	return err
 }
 
 func (d *daemon) loadDevices(ctx context.Context) error {
@@ -128,7 +125,8 @@ func (d *daemon) loadDevices(ctx context.Context) error {
 	for _, r := range last {
 		d.devices.Restore(r)
 	}
-	return d.access.load(ctx)
+	_, _, err = d.access.load(ctx)
+	return err
 }
 
 // wire makes the parts and hands each what it needs of the others.
@@ -306,7 +304,7 @@ func (d *daemon) switchRelay(id gateway.DeviceID, on bool) error {
 func (d *daemon) recordCommand(c gateway.Command) {
 	d.hub.Publish(gateway.LiveCommand, c)
 	d.loop.Command(c)
-	d.record.add(func(ctx context.Context) error { return d.store.SaveCommand(ctx, c) })
+	d.record.command(c, d.store.SaveCommand)
 }
 
 // recordEvent writes an event down and shows it to viewers.
@@ -340,46 +338,51 @@ func (d *daemon) storeFailing(err error) {
 	})
 }
 
-// addReadings stores readings that came over REST and shows them.
+// addReadings stores readings that came over REST and shows them. They say
+// nothing of whether the device is there.
 func (d *daemon) addReadings(ctx context.Context, rs []gateway.Reading) error {
 	if err := d.ingest.Add(ctx, rs); err != nil {
 		return err
 	}
 	for _, r := range rs {
-		rep := gateway.Report{Has: gateway.ReportAt, At: r.At, Power: r.Power, Energy: r.Energy}
-		if r.Has&gateway.HasPower != 0 {
-			rep.Has |= gateway.ReportPower
-		}
-		if r.Has&gateway.HasEnergy != 0 {
-			rep.Has |= gateway.ReportEnergy
-		}
-		d.report(r.Device, rep, gateway.InstantOf(time.Now()))
+		d.devices.Restore(r)
+		d.hub.Publish(gateway.LiveReading, r)
 	}
 	return nil
 }
 
-// changed follows a change that the API made.
+// changed follows a change that the API made, whether or not who made it is
+// still there.
 func (d *daemon) changed(ctx context.Context, c api.Change) {
-	if c.Device != nil {
+	ctx = context.WithoutCancel(ctx)
+	d.changing.Lock()
+	defer d.changing.Unlock()
+	if c.RemovedCredential != 0 {
+		d.access.forget(c.RemovedCredential)
+	}
+	// What is removed leaves its mark on others, such as a parent or a member.
+	err := d.readDevices(ctx)
+	if err != nil && c.Device != nil {
 		d.devices.Put(*c.Device)
 	}
-	var gone []gateway.CredentialID
 	if c.RemovedDevice != 0 {
-		gone = d.access.credentialsOf(c.RemovedDevice)
 		d.devices.Remove(c.RemovedDevice)
 	}
-	if c.RemovedCredential != 0 {
-		gone = append(gone, c.RemovedCredential)
-	}
-	// What is removed leaves its mark on others: a parent, a member.
-	if err := errors.Join(d.readDevices(ctx), d.access.load(ctx)); err != nil {
-		d.log.ErrorContext(ctx, "reading devices and credentials", "err", err)
+	stale, gone, loadErr := d.access.load(ctx)
+	if err := errors.Join(err, loadErr); err != nil {
+		d.log.Error("reading devices and credentials", "err", err)
 	}
 	if d.mode == modeOffline {
 		return
 	}
-	for _, id := range gone {
+	if c.RemovedCredential != 0 {
+		gone = append(gone, c.RemovedCredential)
+	}
+	for _, id := range slices.Concat(stale, gone) {
 		d.broker.Drop(id)
+	}
+	for _, id := range gone {
+		d.broker.ForgetFrom(id)
 	}
 	d.configureRelays()
 	d.loop.Wake()
@@ -459,41 +462,41 @@ func listenLocal(path string) (net.Listener, error) {
 	return l, nil
 }
 
-// run lives until ctx ends or a part fails. It stops the parts in the reverse
-// of the way a reading takes: first what comes in, last the store.
+// run lives until ctx ends or a part fails. Then it stops the parts one after
+// the other: first what switches, so that relays are safe at once, then what
+// comes in, last what is on its way to the disk.
 func (d *daemon) run(ctx context.Context, l listeners) error {
+	if err := d.store.ExpireCommands(ctx, gateway.InstantOf(time.Now())); err != nil {
+		d.log.Error("ending the commands of before", "err", err)
+	}
 	d.configureRelays()
-	// What must outlive the broker, so that nothing accepted is lost.
-	inner, stopInner := context.WithCancel(context.WithoutCancel(ctx))
-	defer stopInner()
-	var last errgroup.Group
-	last.Go(func() error { return d.ingest.Run(inner) })
-	last.Go(func() error { return d.record.run(inner) })
-	last.Go(func() error { return d.maintain(inner) })
-
-	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return d.relays.Run(ctx) })
-	g.Go(func() error { return d.broker.Run(ctx, l.mqtt) })
-	g.Go(func() error { return d.dispatch.Run(ctx) })
-	g.Go(func() error { return d.loop.Run(ctx) })
-	g.Go(func() error { return serveHTTP(ctx, l.http, d.api.Handler(), d.log) })
-	g.Go(func() error { return serveHTTP(ctx, l.local, d.api.LocalHandler(), d.log) })
 	d.serving.Store(true)
-	err := g.Wait()
-	stopInner()
-	return errors.Join(err, last.Wait())
+	return runParts(ctx, []part{
+		{"schedule", d.loop.Run},
+		{"dispatch", d.dispatch.Run},
+		{"power", d.relays.Run},
+		{"http", func(ctx context.Context) error {
+			return serveHTTP(ctx, limit(l.http), d.api.Handler(), d.log)
+		}},
+		{"socket", func(ctx context.Context) error {
+			return serveHTTP(ctx, l.local, d.api.LocalHandler(), d.log)
+		}},
+		{"broker", func(ctx context.Context) error { return d.broker.Run(ctx, l.mqtt) }},
+		{"ingest", d.ingest.Run},
+		{"record", d.record.run},
+		{"maintain", d.maintain},
+	})
 }
 
 // runOffline answers on the private socket alone, until ctx ends.
 func (d *daemon) runOffline(ctx context.Context, local net.Listener) error {
-	inner, stopInner := context.WithCancel(context.WithoutCancel(ctx))
-	defer stopInner()
-	var last errgroup.Group
-	last.Go(func() error { return d.ingest.Run(inner) })
-	last.Go(func() error { return d.record.run(inner) })
-	err := serveHTTP(ctx, local, d.api.LocalHandler(), d.log)
-	stopInner()
-	return errors.Join(err, last.Wait())
+	return runParts(ctx, []part{
+		{"socket", func(ctx context.Context) error {
+			return serveHTTP(ctx, local, d.api.LocalHandler(), d.log)
+		}},
+		{"ingest", d.ingest.Run},
+		{"record", d.record.run},
+	})
 }
 
 // maintainEvery is how often the store is tidied.
@@ -517,38 +520,6 @@ func (d *daemon) maintain(ctx context.Context) error {
 
 // close closes the store.
 func (d *daemon) close() error { return d.store.Close() }
-
-// serveHTTP answers requests on l until ctx ends; answers under way have five
-// seconds to end.
-func serveHTTP(ctx context.Context, l net.Listener, h http.Handler, log *slog.Logger) error {
-	base, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	defer cancel()
-	srv := &http.Server{
-		Handler:           h,
-		ReadHeaderTimeout: 5 * time.Second,
-		ReadTimeout:       10 * time.Second,
-		WriteTimeout:      30 * time.Second,
-		IdleTimeout:       60 * time.Second,
-		MaxHeaderBytes:    16 << 10,
-		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
-		BaseContext:       func(net.Listener) context.Context { return base },
-	}
-	stopped := make(chan error, 1)
-	stop := context.AfterFunc(ctx, func() {
-		cancel() // live streams end
-		grace, done := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-		defer done()
-		stopped <- srv.Shutdown(grace)
-	})
-	err := srv.Serve(l)
-	if stop() {
-		return fmt.Errorf("serving HTTP on %s: %w", l.Addr(), err)
-	}
-	if err := <-stopped; err != nil {
-		return errors.Join(fmt.Errorf("stopping HTTP on %s: %w", l.Addr(), err), srv.Close())
-	}
-	return nil
-}
 
 // encode is how a device's dialect says a command.
 func encode(dev gateway.Device, c gateway.Command) ([]gateway.Message, error) {

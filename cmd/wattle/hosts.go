@@ -62,13 +62,14 @@ func (h *hosts) addresses() []string {
 	if err != nil {
 		return h.addrs
 	}
-	h.addrs = h.addrs[:0]
+	addrs := make([]string, 0, len(list)) // a new one: the old may be in use
 	for _, a := range list {
 		if n, ok := a.(*net.IPNet); ok {
-			h.addrs = append(h.addrs, n.IP.String())
+			addrs = append(addrs, n.IP.String())
 		}
 	}
-	return h.addrs
+	h.addrs = addrs
+	return addrs
 }
 
 // reach returns a host under which people reach a listener at addr.

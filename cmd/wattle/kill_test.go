@@ -38,13 +38,13 @@ func TestKill_nothingAcknowledgedIsLost(t *testing.T) {
 	var slowest time.Duration
 	for range killCycles {
 		started := time.Now()
-		cmd, addr := startProgram(t, program, dir)
+		cmd := startProgram(t, program, dir)
 		slowest = max(slowest, time.Since(started))
 		ctx, cancel := context.WithCancel(t.Context())
 		var wg sync.WaitGroup
 		for _, d := range devices {
 			wg.Go(func() {
-				publishUntil(ctx, t, addr, d, func() gateway.Instant {
+				publishUntil(ctx, t, cmd.mqtt, d, func() gateway.Instant {
 					mu.Lock()
 					defer mu.Unlock()
 					next += 7
@@ -126,8 +126,14 @@ func killDevices(t testing.TB, dir string, n int) []deviceJSON {
 	return out
 }
 
+// process is a running gateway and its addresses.
+type process struct {
+	*exec.Cmd
+	http, mqtt string
+}
+
 // startProgram starts the gateway and waits for its line.
-func startProgram(t testing.TB, program, dir string) (*exec.Cmd, string) {
+func startProgram(t testing.TB, program, dir string) process {
 	t.Helper()
 	cmd := exec.Command(program, "serve", "--data-dir", dir, "--http", "127.0.0.1:0",
 		"--mqtt", "127.0.0.1:0", "--trust-clock", "--commit-interval", "20ms")
@@ -144,11 +150,12 @@ func startProgram(t testing.TB, program, dir string) (*exec.Cmd, string) {
 	if err != nil {
 		t.Fatalf("the gateway did not become ready: %v", err)
 	}
-	_, addr, ok := strings.Cut(strings.TrimSpace(line), "mqtt://")
-	if !ok {
+	p := process{Cmd: cmd}
+	if _, err := fmt.Sscanf(line, "wattle is ready: http://%s mqtt://%s", &p.http, &p.mqtt); err != nil {
 		t.Fatalf("the gateway said %q", line)
 	}
-	return cmd, addr
+	p.http = strings.TrimSuffix(p.http, "/")
+	return p
 }
 
 // publishUntil publishes readings one after the other until the connection

@@ -44,16 +44,40 @@ func New() *Registry {
 	}
 }
 
+// Set makes ds all the devices that there are. Those that were there keep
+// their state.
+func (r *Registry) Set(ds []gateway.Device) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	stays := make(map[gateway.DeviceID]bool, len(ds))
+	for _, d := range ds {
+		stays[d.ID] = true
+	}
+	for id := range r.devices {
+		if !stays[id] {
+			r.remove(id)
+		}
+	}
+	for _, d := range ds {
+		r.put(d)
+	}
+}
+
 // Put adds a device, or replaces the one with its id and keeps its state.
 func (r *Registry) Put(d gateway.Device) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.put(d)
+}
+
+// put is Put with the lock held.
+func (r *Registry) put(d gateway.Device) {
 	e := r.devices[d.ID]
 	if e == nil {
 		e = &entry{state: gateway.DeviceState{Device: d.ID}}
 		r.devices[d.ID] = e
-	} else {
-		delete(r.topics, address{e.device.Dialect, e.device.Topic})
+	} else if at := (address{e.device.Dialect, e.device.Topic}); r.topics[at] == d.ID {
+		delete(r.topics, at) // unless another took it over
 	}
 	e.device = d
 	if d.Topic != "" {
@@ -66,11 +90,20 @@ func (r *Registry) Put(d gateway.Device) {
 func (r *Registry) Remove(id gateway.DeviceID) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if e := r.devices[id]; e != nil {
-		delete(r.topics, address{e.device.Dialect, e.device.Topic})
-		delete(r.devices, id)
-		r.sorted = nil
+	r.remove(id)
+}
+
+// remove is Remove with the lock held.
+func (r *Registry) remove(id gateway.DeviceID) {
+	e := r.devices[id]
+	if e == nil {
+		return
 	}
+	if at := (address{e.device.Dialect, e.device.Topic}); r.topics[at] == id {
+		delete(r.topics, at)
+	}
+	delete(r.devices, id)
+	r.sorted = nil
 }
 
 // Device returns a device and its state.

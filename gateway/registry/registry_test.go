@@ -36,6 +36,24 @@ func TestRegistry_Find_followsChanges(t *testing.T) {
 	}
 }
 
+func TestRegistry_Set_swapsTopics(t *testing.T) {
+	r := registry.New()
+	r.Set([]gateway.Device{plug(1, "a"), plug(2, "b"), plug(3, "c")})
+	r.Apply(1, gateway.Report{Has: gateway.ReportPower, Power: 7}, noon)
+	r.Set([]gateway.Device{plug(1, "b"), plug(2, "a")}) // they changed places; 3 is gone
+	for topic, want := range map[string]gateway.DeviceID{"a": 2, "b": 1} {
+		if id, ok := r.Find("native", topic); !ok || id != want {
+			t.Errorf("%s: got %d, %v", topic, id, ok)
+		}
+	}
+	if _, ok := r.Find("native", "c"); ok || len(r.Devices()) != 2 {
+		t.Error("a device that is gone is still there")
+	}
+	if s, _ := r.State(1); s.Power != 7 {
+		t.Errorf("the state is lost: %+v", s)
+	}
+}
+
 func TestRegistry_Apply_partialReports(t *testing.T) {
 	r := registry.New()
 	r.Put(plug(1, "heater"))
