@@ -12,12 +12,8 @@ import (
 
 // newCredential returns `wattle credential`.
 func newCredential() *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   "credential",
-		Short: "MQTT credentials of bridges and other programs", Args: noArgs,
-	}
-	cmd.AddCommand(credentialAdd(), credentialList(), revoke("credential", "/credentials/"))
-	return cmd
+	return group("credential", "MQTT credentials of bridges and other programs",
+		credentialAdd(), credentialList(), revoke("credential", "/credentials/"))
 }
 
 // credentialAdd returns `wattle credential add`.

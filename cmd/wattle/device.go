@@ -14,9 +14,8 @@ import (
 
 // newDevice returns `wattle device`.
 func newDevice() *cobra.Command {
-	cmd := &cobra.Command{Use: "device", Short: "Devices of the household", Args: noArgs}
-	cmd.AddCommand(deviceAdd(), deviceList(), deviceShow(), deviceSet(), deviceRemove())
-	return cmd
+	return group("device", "Devices of the household",
+		deviceAdd(), deviceList(), deviceShow(), deviceSet(), deviceRemove())
 }
 
 // deviceJSON is what the commands read of a device.

@@ -11,8 +11,7 @@ import (
 
 // newGPIO returns `wattle gpio`.
 func newGPIO() *cobra.Command {
-	cmd := &cobra.Command{Use: "gpio", Short: "GPIO lines of this machine", Args: noArgs}
-	cmd.AddCommand(&cobra.Command{
+	list := &cobra.Command{
 		Use: "list", Short: "List the lines and who uses them", Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			lines, err := gpio.List()
@@ -26,7 +25,7 @@ func newGPIO() *cobra.Command {
 			}
 			return t.Flush()
 		},
-	})
+	}
 	var activeLow bool
 	set := &cobra.Command{
 		Use: "set LINE on|off", Short: "Switch a line that nobody uses, while this command runs",
@@ -46,6 +45,5 @@ func newGPIO() *cobra.Command {
 		},
 	}
 	set.Flags().BoolVar(&activeLow, "active-low", false, "the relay is on when the line is low")
-	cmd.AddCommand(set)
-	return cmd
+	return group("gpio", "GPIO lines of this machine", list, set)
 }

@@ -16,8 +16,8 @@ func newRoot() *cobra.Command {
 		Short:         "The gateway of an energy-minded household",
 		SilenceUsage:  true,
 		SilenceErrors: true,
-		Args:          cobra.NoArgs,
-		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Args:          noArgs,
+		RunE:          help,
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(newServe(), newUser(), newToken(), newDevice(), newCredential(), newImport(),
@@ -64,3 +64,13 @@ func newOpenAPI() *cobra.Command {
 		},
 	}
 }
+
+// group returns a command that only holds others.
+func group(use, short string, subs ...*cobra.Command) *cobra.Command {
+	cmd := &cobra.Command{Use: use, Short: short, Args: noArgs, RunE: help}
+	cmd.AddCommand(subs...)
+	return cmd
+}
+
+// help is what a command does that does nothing itself.
+func help(cmd *cobra.Command, _ []string) error { return cmd.Help() }

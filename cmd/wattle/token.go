@@ -12,9 +12,8 @@ import (
 
 // newToken returns `wattle token`.
 func newToken() *cobra.Command {
-	cmd := &cobra.Command{Use: "token", Short: "Keys of programs that use the API", Args: noArgs}
-	cmd.AddCommand(tokenCreate(), tokenList(), revoke("token", "/tokens/"))
-	return cmd
+	return group("token", "Keys of programs that use the API",
+		tokenCreate(), tokenList(), revoke("token", "/tokens/"))
 }
 
 // tokenCreate returns `wattle token create`.

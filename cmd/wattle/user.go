@@ -17,9 +17,7 @@ import (
 
 // newUser returns `wattle user`.
 func newUser() *cobra.Command {
-	cmd := &cobra.Command{Use: "user", Short: "Members of the household", Args: noArgs}
-	cmd.AddCommand(userAdd(), userList(), userPasswd(), userRemove())
-	return cmd
+	return group("user", "Members of the household", userAdd(), userList(), userPasswd(), userRemove())
 }
 
 // passwordFlag reads a password from standard input or from the terminal.
