@@ -5,10 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
-	"strconv"
 	"strings"
-	"sync"
-	"time"
 
 	"github.com/wattle-home/wattle/gateway"
 )
@@ -132,7 +129,7 @@ func (s *Server) login(w http.ResponseWriter, r *http.Request) error {
 	if !s.hasher.Matches(hash, in.Password) || err != nil {
 		return unauthorized("name or password is wrong")
 	}
-	s.throttle.right(remote)
+	s.throttle.right(remote, s.cfg.Now())
 	key, keyHash := newSecret(sessionBits)
 	now := s.now()
 	if err := s.cfg.Members.AddSession(r.Context(), keyHash, m.ID, now,
@@ -175,76 +172,6 @@ func (s *Server) getSession(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, http.StatusOK, map[string]any{
 		"username": p.Name, "role": p.Role, "demo": s.cfg.Demo,
 	})
-}
-
-// throttle bounds guesses at passwords by address, and how often a session's
-// end is moved. The zero value is ready.
-type throttle struct {
-	mu      sync.Mutex
-	guesses map[string]*guesses
-	touched map[[32]byte]time.Time
-}
-
-// guesses is a bucket of tries that refills over an hour.
-type guesses struct {
-	left float64
-	at   time.Time
-}
-
-// Bounds of the throttle.
-const (
-	guessesAnHour = 20
-	throttleSize  = 4096 // addresses and sessions remembered
-	touchEvery    = 5 * time.Minute
-)
-
-// guess takes one try of an address and returns how long to wait if there is
-// none left.
-func (t *throttle) guess(remote string, now time.Time) time.Duration {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.guesses == nil || len(t.guesses) >= throttleSize && t.guesses[remote] == nil {
-		t.guesses = map[string]*guesses{}
-	}
-	g := t.guesses[remote]
-	if g == nil {
-		g = &guesses{left: guessesAnHour}
-		t.guesses[remote] = g
-	} else if now.After(g.at) {
-		g.left = min(guessesAnHour, g.left+now.Sub(g.at).Hours()*guessesAnHour)
-	}
-	g.at = now
-	if g.left < 1 {
-		return time.Duration((1 - g.left) / guessesAnHour * float64(time.Hour))
-	}
-	g.left--
-	return 0
-}
-
-// right gives the try back: the password was right.
-func (t *throttle) right(remote string) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	delete(t.guesses, remote)
-}
-
-// retryAfter writes a wait in whole seconds, rounded up.
-func retryAfter(wait time.Duration) string {
-	return strconv.Itoa(int((wait + time.Second - 1) / time.Second))
-}
-
-// due reports whether the end of a session is to be moved again.
-func (t *throttle) due(session [32]byte, now time.Time) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.touched == nil || len(t.touched) >= throttleSize {
-		t.touched = map[[32]byte]time.Time{}
-	}
-	if at, ok := t.touched[session]; ok && now.Sub(at) < touchEvery {
-		return false
-	}
-	t.touched[session] = now
-	return true
 }
 
 // errNotRunning is the answer to what needs the running gateway.
