@@ -134,7 +134,9 @@ func (c *committer) Run(ctx context.Context) error {
 			switch {
 			case err == nil:
 				pause = retryFirst
-			case !stopping:
+			case stopping:
+				c.giveUp(err)
+			default:
 				sleep(ctx, pause)
 				pause = min(2*pause, retryMost)
 			}
@@ -142,6 +144,14 @@ func (c *committer) Run(ctx context.Context) error {
 		if stopping {
 			return nil
 		}
+	}
+}
+
+// giveUp answers those whose readings still wait when the last commit failed.
+func (c *committer) giveUp(err error) {
+	_, waiting := c.takeAll()
+	for _, w := range waiting {
+		w.done(err)
 	}
 }
 
@@ -188,8 +198,9 @@ func (c *committer) commit(ctx context.Context, rs []gateway.Reading, ws []waite
 	c.mu.Lock()
 	was := c.broken
 	c.broken = err
+	var dropped []waiter
 	if err != nil {
-		c.requeue(rs, ws)
+		dropped = c.requeue(rs, ws)
 	}
 	c.mu.Unlock()
 	if err != nil && was == nil || err == nil && was != nil {
@@ -199,6 +210,9 @@ func (c *committer) commit(ctx context.Context, rs []gateway.Reading, ws []waite
 		if w.acked || err == nil {
 			w.done(err)
 		}
+	}
+	for _, w := range dropped {
+		w.done(err)
 	}
 	return err
 }
@@ -217,9 +231,9 @@ func (c *committer) commitEach(ctx context.Context, rs []gateway.Reading) error 
 	return nil
 }
 
-// requeue puts back what nobody waits for, the newest first to be kept. The
-// lock is held.
-func (c *committer) requeue(rs []gateway.Reading, ws []waiter) {
+// requeue puts back what nobody waits for, the newest first to be kept, and
+// returns whose readings found no room. The lock is held.
+func (c *committer) requeue(rs []gateway.Reading, ws []waiter) (dropped []waiter) {
 	var keep []gateway.Reading
 	var who []waiter
 	for i, at := 0, 0; i < len(ws); i++ {
@@ -232,10 +246,11 @@ func (c *committer) requeue(rs []gateway.Reading, ws []waiter) {
 	}
 	for len(keep)+len(c.readings) > queueSize && len(who) > 0 {
 		keep = keep[who[0].count:]
-		who = who[1:]
+		dropped, who = append(dropped, who[0]), who[1:]
 	}
 	c.readings = append(keep, c.readings...)
 	c.waiting = append(who, c.waiting...)
+	return dropped
 }
 
 // sleep waits for d or until ctx ends.

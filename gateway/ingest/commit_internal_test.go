@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync"
 	"testing"
@@ -215,6 +216,57 @@ func TestCommitter_fullQueueHoldsThenRefuses(t *testing.T) {
 		c.add(reading(1), true, func(err error) { got = err })
 		if gateway.CodeOf(got) != gateway.CodeUnavailable || time.Since(begin) < holdTime {
 			t.Errorf("got %v after %v", got, time.Since(begin))
+		}
+	})
+}
+
+// While a commit fails, others fill the queue: what finds no room any more is
+// given up, and whoever brought it hears of that.
+func TestCommitter_failureWithAFullQueue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var c committer
+		broken := gateway.Unavailablef("the disk is full")
+		c = newCommitter(Config{
+			Append: func(context.Context, []gateway.Reading) error {
+				c.add(make([]gateway.Reading, queueSize-1), true, func(error) {})
+				return broken
+			},
+			Failing: func(error) {},
+			Commit:  DefaultCommit(),
+		})
+		told := map[int][]error{}
+		rs := slices.Concat(reading(0), reading(1), reading(2))
+		var ws []waiter
+		for n := range rs {
+			ws = append(ws, waiter{count: 1, done: func(err error) { told[n] = append(told[n], err) }})
+		}
+		if err := c.commit(t.Context(), rs, ws); !errors.Is(err, broken) {
+			t.Fatalf("the commit ended with %v", err)
+		}
+		for n, want := range []int{1, 1, 0} { // the newest is kept
+			if len(told[n]) != want || want == 1 && !errors.Is(told[n][0], broken) {
+				t.Errorf("reading %d ended with %v, want %d errors", n, told[n], want)
+			}
+		}
+		if len(c.readings) != queueSize || c.readings[0].At != 2 {
+			t.Errorf("%d readings wait, the first is %+v", len(c.readings), c.readings[0])
+		}
+	})
+}
+
+func TestCommitter_endsWithAFailure(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := &disk{err: gateway.Unavailablef("the disk is full")}
+		c, stop := d.start(t, DefaultCommit())
+		told := map[bool][]error{}
+		for _, acked := range []bool{false, true} {
+			c.add(reading(1), acked, func(err error) { told[acked] = append(told[acked], err) })
+		}
+		stop()
+		for acked, errs := range map[bool][]error{false: told[false], true: told[true]} {
+			if len(errs) != 1 || errs[0] == nil {
+				t.Errorf("acknowledged %v: told %v, want the failure once", acked, errs)
+			}
 		}
 	})
 }
