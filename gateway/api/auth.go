@@ -29,6 +29,10 @@ const (
 // principalKey is where a request's context holds its principal.
 type principalKey struct{}
 
+// againKey is where a request's context holds a func() error that asks once
+// more whether the principal may make this request.
+type againKey struct{}
+
 // principalOf returns who is asking, in a handler that needs a role.
 func principalOf(r *http.Request) principal {
 	p, _ := r.Context().Value(principalKey{}).(principal)

@@ -82,14 +82,23 @@ func (s *Server) plain(h handlerFunc) http.Handler {
 func (s *Server) guarded(rt route, who func(*http.Request) (principal, error)) http.Handler {
 	return s.plain(func(w http.ResponseWriter, r *http.Request) error {
 		if rt.need != open {
-			p, err := who(r)
+			asked := r
+			ask := func() (principal, error) {
+				p, err := who(asked)
+				if err == nil && !p.Role.Allows(rt.need) {
+					err = forbidden(fmt.Sprintf("this needs the role %s; you are %s", rt.need, p.Role))
+				}
+				return p, err
+			}
+			p, err := ask()
 			if err != nil {
 				return err
 			}
-			if !p.Role.Allows(rt.need) {
-				return forbidden(fmt.Sprintf("this needs the role %s; you are %s", rt.need, p.Role))
-			}
-			r = r.WithContext(context.WithValue(r.Context(), principalKey{}, p))
+			ctx := context.WithValue(r.Context(), principalKey{}, p)
+			r = r.WithContext(context.WithValue(ctx, againKey{}, func() error {
+				_, err := ask()
+				return err
+			}))
 		}
 		if r.Body != nil && rt.operation != "importReadings" {
 			r.Body = http.MaxBytesReader(w, r.Body, bodyLimit)

@@ -232,6 +232,7 @@ type Server struct {
 	cfg      Config
 	hasher   hasher
 	throttle throttle
+	viewers  viewers
 }
 
 // New returns a Server.
