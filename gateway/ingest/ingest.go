@@ -20,6 +20,8 @@ package ingest
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"io"
 	"log/slog"
 	"strings"
 	"time"
@@ -261,7 +263,9 @@ func ParseRequest(payload []byte) (gateway.Request, error) {
 	}
 	dec := json.NewDecoder(strings.NewReader(string(payload)))
 	dec.DisallowUnknownFields()
-	if err := dec.Decode(&body); err != nil || dec.More() {
+	err := dec.Decode(&body)
+	_, rest := dec.Token() // nothing may follow
+	if err != nil || !errors.Is(rest, io.EOF) {
 		return gateway.Request{},
 			gateway.Invalidf("request: want ON, OFF, TOGGLE or the body of a command")
 	}

@@ -201,3 +201,20 @@ func TestIngest_Handle_retainedCommandIsRefused(t *testing.T) {
 		t.Errorf("the reason %q does not name the sender", s.Rejected.LastReason)
 	}
 }
+
+func TestParseRequest_oneValueAlone(t *testing.T) {
+	const body = `{"action":"on"}`
+	want := gateway.Request{Action: gateway.ActionOn}
+	for _, payload := range []string{body, " " + body + "\r\n"} {
+		if got, err := ingest.ParseRequest([]byte(payload)); err != nil || got != want {
+			t.Errorf("%q: %+v, %v", payload, got, err)
+		}
+	}
+	for _, payload := range []string{
+		"", " ", body + "]", body + "}", body + body, body + " x", body + "\x00", body + ",", "[" + body + "]",
+	} {
+		if got, err := ingest.ParseRequest([]byte(payload)); gateway.CodeOf(err) != gateway.CodeInvalid {
+			t.Errorf("%q was taken as %+v, %v", payload, got, err)
+		}
+	}
+}
