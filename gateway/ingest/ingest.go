@@ -64,8 +64,9 @@ type Config struct {
 
 // Ingest takes messages. Use New.
 type Ingest struct {
-	cfg  Config
-	rows map[string]dialect.Dialect // in the household's zone
+	cfg      Config
+	rows     map[string]dialect.Dialect // in the household's zone
+	requests allowances
 	committer
 }
 
@@ -233,6 +234,9 @@ func (in *Ingest) request(name string, m gateway.Message) error {
 	}
 	if m.Retain {
 		return in.reject(id, m, "retained request by "+m.Client.Name)
+	}
+	if !in.requests.take(m.Client.Credential, in.cfg.Now()) {
+		return in.reject(id, m, "too many requests by "+m.Client.Name)
 	}
 	r, err := ParseRequest(m.Payload)
 	if err != nil {

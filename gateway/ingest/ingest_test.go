@@ -1,6 +1,7 @@
 package ingest_test
 
 import (
+	"bytes"
 	"context"
 	"log/slog"
 	"strings"
@@ -23,6 +24,7 @@ type house struct {
 	devices  *registry.Registry
 	stored   []gateway.Reading
 	requests []gateway.Request
+	log      bytes.Buffer
 }
 
 // newHouse runs an Ingest that commits at once, for two devices: 1 is native,
@@ -37,7 +39,7 @@ func newHouse(t *testing.T) *house {
 		t.Fatal(err)
 	}
 	h.Ingest = ingest.New(ingest.Config{
-		Logger:  slog.New(slog.DiscardHandler),
+		Logger:  slog.New(slog.NewTextHandler(&h.log, nil)),
 		Devices: h.devices,
 		Report: func(id gateway.DeviceID, r gateway.Report, at gateway.Instant) {
 			h.devices.Apply(id, r, at)
@@ -199,6 +201,32 @@ func TestIngest_Handle_retainedCommandIsRefused(t *testing.T) {
 	}
 	if s, _ := h.devices.State(2); !strings.Contains(s.Rejected.LastReason, "old hub") {
 		t.Errorf("the reason %q does not name the sender", s.Rejected.LastReason)
+	}
+}
+
+func TestIngest_Handle_tooManyRequests(t *testing.T) {
+	h := newHouse(t)
+	m := gateway.Message{
+		Topic: "wattle/heater/request", Payload: []byte("ON"),
+		Client: gateway.Client{Kind: gateway.KindClient, Credential: 7, Name: "hub"},
+	}
+	const sent, burst = 300, 50
+	for range sent {
+		_ = h.send(t, m) // what was refused is counted below
+	}
+	s, _ := h.devices.State(1)
+	if len(h.requests) != burst || s.Rejected.Count != sent-burst {
+		t.Errorf("%d of %d were taken, %d rejected", len(h.requests), sent, s.Rejected.Count)
+	}
+	if !strings.Contains(s.Rejected.LastReason, "too many requests by hub") {
+		t.Errorf("the reason is %q", s.Rejected.LastReason)
+	}
+	if got := strings.Count(h.log.String(), "\n"); got != 1 {
+		t.Errorf("%d lines were logged, want one:\n%s", got, &h.log)
+	}
+	m.Client.Credential = 8
+	if err := h.send(t, m); err != nil {
+		t.Errorf("another client: %v", err)
 	}
 }
 
