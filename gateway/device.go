@@ -1,5 +1,12 @@
 package gateway
 
+import (
+	"fmt"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
 // DeviceID numbers the devices of a household from 1; an id is never used
 // again.
 type DeviceID int64
@@ -110,4 +117,33 @@ type Rejected struct {
 	Count      int64   `json:"count"`
 	LastReason string  `json:"last_reason,omitempty"`
 	LastAt     Instant `json:"-"`
+}
+
+// MaxAlias is how many characters the alias of a device may have.
+const MaxAlias = 200
+
+// CheckText tells why a text that people see, such as an alias, is not good,
+// or returns "": it is valid UTF-8 of at most most characters, without control
+// characters and those that turn the direction of text around. lines allows
+// line breaks and tabs.
+func CheckText(text string, most int, lines bool) string {
+	if n := utf8.RuneCountInString(text); n > most {
+		return fmt.Sprintf("has %d characters; %d are the most", n, most)
+	}
+	bad := func(r rune) bool {
+		if lines && (r == '\n' || r == '\t') {
+			return false
+		}
+		return unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) || r == utf8.RuneError
+	}
+	if strings.ContainsFunc(text, bad) { // also finds what is no UTF-8
+		return "holds characters that cannot be shown"
+	}
+	return ""
+}
+
+// FoldName returns what names have in common that differ in case or in the
+// space around them alone; no two devices have such aliases.
+func FoldName(name string) string {
+	return strings.ToLower(strings.ToUpper(strings.TrimSpace(name)))
 }
