@@ -53,7 +53,11 @@ func writeError(w http.ResponseWriter, r *http.Request, log *slog.Logger, err er
 	case errors.As(err, &e):
 		p.Status, p.Detail, p.Errors = codes[e.Code], e.Message, e.Fields
 	}
-	if p.Status >= http.StatusInternalServerError {
+	switch {
+	case r.Context().Err() != nil && errors.Is(err, r.Context().Err()):
+		log.DebugContext(r.Context(), "giving up a request whose sender left", "path", r.URL.Path,
+			"err", err)
+	case p.Status >= http.StatusInternalServerError:
 		log.ErrorContext(r.Context(), "answering a request", "method", r.Method,
 			"path", r.URL.Path, "status", p.Status, "err", err)
 	}

@@ -32,7 +32,7 @@ func seriesSpan(p *params) (from, to gateway.Instant, step string) {
 	return from, to, step
 }
 
-func (s *Server) series(
+func (s *Server) seriesOf(
 	r *http.Request, id gateway.DeviceID, from, to gateway.Instant, step string,
 ) (string, []pointBody, error) {
 	taken, points, err := s.cfg.History.Series(r.Context(), id, from, to, step)
@@ -57,11 +57,16 @@ func (s *Server) getDeviceSeries(w http.ResponseWriter, r *http.Request) error {
 	if err := p.done(); err != nil {
 		return err
 	}
-	taken, points, err := s.series(r, d.ID, from, to, step)
+	computed, leave, err := s.takeTurn(r, 1, from, to, step)
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, http.StatusOK, map[string]any{"step": taken, "points": points})
+	defer leave()
+	taken, points, err := s.seriesOf(r, d.ID, from, to, step)
+	if err != nil {
+		return err
+	}
+	return writeSeries(w, computed, map[string]any{"step": taken, "points": points})
 }
 
 // getSeries does so for several devices.
@@ -76,17 +81,28 @@ func (s *Server) getSeries(w http.ResponseWriter, r *http.Request) error {
 	if err := p.done(); err != nil {
 		return err
 	}
+	if step != "raw" && int64(len(ids))*pointsIn(from, to, step) > seriesPoints {
+		return tooManyPoints(len(ids))
+	}
+	computed, leave, err := s.takeTurn(r, len(ids), from, to, step)
+	if err != nil {
+		return err
+	}
+	defer leave()
 	out := []deviceSeries{}
-	taken := step
+	taken, total := step, 0
 	for _, id := range ids {
 		var points []pointBody
-		var err error
-		if taken, points, err = s.series(r, id, from, to, step); err != nil {
+		if taken, points, err = s.seriesOf(r, id, from, to, step); err != nil {
 			return err
+		}
+		// Each device may have a part of a step at either end.
+		if total += len(points); total > seriesPoints+2*len(ids) {
+			return tooManyPoints(len(ids))
 		}
 		out = append(out, deviceSeries{id, points})
 	}
-	return writeJSON(w, http.StatusOK, map[string]any{"step": taken, "devices": out})
+	return writeSeries(w, computed, map[string]any{"step": taken, "devices": out})
 }
 
 // deviceList takes devices as ids with commas between; without it, all.

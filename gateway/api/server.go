@@ -233,10 +233,11 @@ type Server struct {
 	hasher   hasher
 	throttle throttle
 	viewers  viewers
+	series   seriesGate
 }
 
 // New returns a Server.
-func New(cfg Config) *Server { return &Server{cfg: cfg} }
+func New(cfg Config) *Server { return &Server{cfg: cfg, series: newSeriesGate()} }
 
 // now is the wall clock.
 func (s *Server) now() gateway.Instant { return gateway.InstantOf(s.cfg.Now()) }
