@@ -78,7 +78,7 @@ func (s *Server) addCredential(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	s.cfg.Changed(r.Context(), Change{Credentials: true})
+	s.changed(r.Context(), Change{Credentials: true})
 	s.security(r, "the credential "+c.Name+" was made for a "+string(c.Kind))
 	b := s.toCredential(c)
 	b.Password = secret
@@ -134,7 +134,7 @@ func (s *Server) revokeCredential(w http.ResponseWriter, r *http.Request) error 
 		if err := s.cfg.Credentials.RemoveCredential(r.Context(), c.ID); err != nil {
 			return err
 		}
-		s.cfg.Changed(r.Context(), Change{Credentials: true, RemovedCredential: c.ID})
+		s.changed(r.Context(), Change{Credentials: true, RemovedCredential: c.ID})
 		s.security(r, "the credential "+name+" was revoked")
 		w.WriteHeader(http.StatusNoContent)
 		return nil

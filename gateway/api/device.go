@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"slices"
@@ -291,17 +292,20 @@ func (s *Server) addDevice(w http.ResponseWriter, r *http.Request) error {
 		deviceBody
 		MQTT *mqttBody `json:"mqtt,omitempty"`
 	}{}
+	// The device is there: who hangs up now leaves it whole.
+	ctx := context.WithoutCancel(r.Context())
 	if d.Dialect != "" {
-		if out.MQTT, err = s.addDeviceCredential(r, d, s.memberName(r, p)); err != nil {
+		if out.MQTT, err = s.addDeviceCredential(ctx, d, s.memberName(ctx, p)); err != nil {
 			// Without its credential the device would be of no use: take it back.
-			if undo := s.cfg.Store.DeleteDevice(r.Context(), d.ID); undo != nil {
-				s.cfg.Logger.ErrorContext(r.Context(), "removing a half-added device", "device", d.ID,
+			if undo := s.cfg.Store.DeleteDevice(ctx, d.ID); undo != nil {
+				s.cfg.Logger.ErrorContext(ctx, "removing a half-added device", "device", d.ID,
 					"err", undo)
+				s.changed(ctx, Change{Device: &d}) // it stays, so it is shown
 			}
 			return err
 		}
 	}
-	s.cfg.Changed(r.Context(), Change{Device: &d, Credentials: out.MQTT != nil})
+	s.changed(ctx, Change{Device: &d, Credentials: out.MQTT != nil})
 	s.event(r.Context(), gateway.Event{
 		Kind: gateway.EventDeviceAdded, Device: d.ID, Source: source(r), Text: d.Alias + " was added",
 	})
@@ -312,8 +316,8 @@ func (s *Server) addDevice(w http.ResponseWriter, r *http.Request) error {
 
 // memberName returns whose broadcast channel a new device listens to: who
 // adds it, by CLI and tokens of nobody the first owner.
-func (s *Server) memberName(r *http.Request, p principal) string {
-	members, err := s.cfg.Members.Members(r.Context())
+func (s *Server) memberName(ctx context.Context, p principal) string {
+	members, err := s.cfg.Members.Members(ctx)
 	if err != nil {
 		return ""
 	}
@@ -326,7 +330,7 @@ func (s *Server) memberName(r *http.Request, p principal) string {
 }
 
 func (s *Server) addDeviceCredential(
-	r *http.Request, d gateway.Device, member string,
+	ctx context.Context, d gateway.Device, member string,
 ) (*mqttBody, error) {
 	topics, _ := s.cfg.DeviceTopics(d, member)
 	secret, hash := NewDeviceSecret()
@@ -334,7 +338,7 @@ func (s *Server) addDeviceCredential(
 	if name == "" {
 		name = "device"
 	}
-	existing, err := s.cfg.Credentials.ListCredentials(r.Context())
+	existing, err := s.cfg.Credentials.ListCredentials(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -345,7 +349,7 @@ func (s *Server) addDeviceCredential(
 	if taken(name) {
 		name = fmt.Sprintf("%s-%d", name, d.ID)
 	}
-	c, err := s.cfg.Credentials.AddCredential(r.Context(), gateway.Credential{
+	c, err := s.cfg.Credentials.AddCredential(ctx, gateway.Credential{
 		Name: name, Kind: gateway.KindDevice, Username: name, Device: d.ID,
 	}, hash)
 	if err != nil {
@@ -373,23 +377,31 @@ func (s *Server) updateDevice(w http.ResponseWriter, r *http.Request) error {
 	if d, err = s.cfg.Store.UpdateDevice(r.Context(), d); err != nil {
 		return err
 	}
-	s.cfg.Changed(r.Context(), Change{Device: &d})
+	s.changed(r.Context(), Change{Device: &d})
 	s.event(r.Context(), gateway.Event{
 		Kind: gateway.EventDeviceChanged, Device: d.ID, Source: source(r), Text: d.Alias + " was changed",
 	})
 	return writeJSON(w, http.StatusOK, s.toDevice(d, st))
 }
 
-// deleteDevice removes a device with its readings and credential.
+// deleteDevice removes a device with its readings and credential. Once begun
+// it is done, though who asked leaves: many readings take a while.
 func (s *Server) deleteDevice(w http.ResponseWriter, r *http.Request) error {
 	d, _, err := s.device(r)
 	if err != nil {
 		return err
 	}
-	if err := s.cfg.Store.DeleteDevice(r.Context(), d.ID); err != nil {
-		return err
+	ctx := context.WithoutCancel(r.Context())
+	if err := s.cfg.Store.DeleteDevice(ctx, d.ID); err != nil {
+		// The device goes first and its readings after it. If only those are
+		// left it is gone for everyone, and the store removes them later.
+		_, there := s.cfg.Store.Device(ctx, d.ID)
+		if gateway.CodeOf(there) != gateway.CodeNotFound {
+			return err
+		}
+		s.cfg.Logger.WarnContext(ctx, "deleting the readings of a device", "device", d.ID, "err", err)
 	}
-	s.cfg.Changed(r.Context(), Change{RemovedDevice: d.ID, Credentials: true})
+	s.changed(ctx, Change{RemovedDevice: d.ID, Credentials: true})
 	s.event(r.Context(), gateway.Event{
 		Kind: gateway.EventDeviceRemoved, Source: source(r), Text: d.Alias + " was removed",
 	})

@@ -56,7 +56,7 @@ func (s *Server) addMember(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	s.cfg.Changed(r.Context(), Change{Credentials: true}) // a broadcast channel comes with a member
+	s.changed(r.Context(), Change{Credentials: true}) // a broadcast channel comes with a member
 	s.security(r, "the member "+m.Name+" was added as "+string(m.Role))
 	return writeJSON(w, http.StatusCreated, s.toMember(m))
 }
@@ -97,7 +97,7 @@ func (s *Server) removeMember(w http.ResponseWriter, r *http.Request) error {
 	if err := s.cfg.Members.RemoveMember(r.Context(), name); err != nil {
 		return err
 	}
-	s.cfg.Changed(r.Context(), Change{Credentials: true})
+	s.changed(r.Context(), Change{Credentials: true})
 	s.security(r, "the member "+name+" was removed")
 	w.WriteHeader(http.StatusNoContent)
 	return nil

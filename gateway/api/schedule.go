@@ -43,7 +43,7 @@ func (s *Server) setSchedule(w http.ResponseWriter, r *http.Request) error {
 	if d, err = s.cfg.Store.UpdateDevice(r.Context(), d); err != nil {
 		return err
 	}
-	s.cfg.Changed(r.Context(), Change{Device: &d})
+	s.changed(r.Context(), Change{Device: &d})
 	s.event(r.Context(), gateway.Event{
 		Kind: gateway.EventScheduleSet, Device: d.ID, Source: source(r),
 		Text: "the schedule of " + d.Alias + " was set",

@@ -28,6 +28,7 @@ import (
 
 // DeviceStore keeps devices; see store.Store for the errors.
 type DeviceStore interface {
+	Device(ctx context.Context, id gateway.DeviceID) (gateway.Device, error)
 	AddDevice(ctx context.Context, d gateway.Device) (gateway.Device, error)
 	UpdateDevice(ctx context.Context, d gateway.Device) (gateway.Device, error)
 	DeleteDevice(ctx context.Context, id gateway.DeviceID) error
@@ -242,9 +243,16 @@ func New(cfg Config) *Server { return &Server{cfg: cfg, series: newSeriesGate()}
 // now is the wall clock.
 func (s *Server) now() gateway.Instant { return gateway.InstantOf(s.cfg.Now()) }
 
-// event records what happened and tells those who watch. Failing to record
-// is logged: what was done stays done.
+// changed tells the other parts what was changed, even if who asked has left
+// meanwhile.
+func (s *Server) changed(ctx context.Context, c Change) {
+	s.cfg.Changed(context.WithoutCancel(ctx), c)
+}
+
+// event records what happened and tells those who watch, even if who asked
+// has left meanwhile. Failing to record is logged: what was done stays done.
 func (s *Server) event(ctx context.Context, e gateway.Event) {
+	ctx = context.WithoutCancel(ctx)
 	e.At = s.now()
 	stored, err := s.cfg.Events.AddEvent(ctx, e)
 	if err != nil {
