@@ -1,8 +1,6 @@
 package ingest
 
 import (
-	"bufio"
-	"compress/gzip"
 	"context"
 	"encoding/csv"
 	"errors"
@@ -82,15 +80,11 @@ func (im Importer) Import(ctx context.Context, f File) (Imported, error) {
 			return Imported{}, fmt.Errorf("importing %s: %w", f.Name, err)
 		}
 	}
-	body, err := decompressed(f.Body)
-	if err != nil {
-		return Imported{}, gateway.Invalidf("%s: %v", f.Name, err)
-	}
 	run := importRun{
 		im: im, file: f, devices: map[string]*importDevice{},
 		now: gateway.InstantOf(im.Now()),
 	}
-	if err := run.read(ctx, body); err != nil {
+	if err := run.read(ctx); err != nil {
 		return run.result, err
 	}
 	if err := run.flush(ctx); err != nil {
@@ -98,15 +92,6 @@ func (im Importer) Import(ctx context.Context, f File) (Imported, error) {
 	}
 	slices.Sort(run.result.Devices)
 	return run.result, nil
-}
-
-// decompressed returns what is in r, or in the gzip stream that r is.
-func decompressed(r io.Reader) (io.Reader, error) {
-	b := bufio.NewReaderSize(r, 64<<10)
-	if magic, err := b.Peek(2); err == nil && magic[0] == 0x1f && magic[1] == 0x8b {
-		return gzip.NewReader(b)
-	}
-	return b, nil
 }
 
 // importRun is one pass over a file.
@@ -132,8 +117,9 @@ type badRow struct{ reason string }
 func (b badRow) Error() string { return b.reason }
 
 // read walks the rows.
-func (run *importRun) read(ctx context.Context, body io.Reader) error {
-	c := csv.NewReader(body)
+func (run *importRun) read(ctx context.Context) error {
+	rows := openRows(ctx, run.file.Body)
+	c := csv.NewReader(rows)
 	c.ReuseRecord = true
 	c.FieldsPerRecord = -1
 	header, err := c.Read()
@@ -141,40 +127,76 @@ func (run *importRun) read(ctx context.Context, body io.Reader) error {
 		return gateway.Invalidf("%s: the file is empty", run.file.Name)
 	}
 	if err != nil {
-		return gateway.Invalidf("%s: line 1: %v", run.file.Name, err)
+		return run.refuse(blame(rows, err))
 	}
 	take, err := run.layout(header)
 	if err != nil {
 		return err
 	}
 	for {
+		rows.next()
 		row, err := c.Read()
 		if errors.Is(err, io.EOF) {
 			return nil
 		}
 		line := 0
-		var parse *csv.ParseError
-		if errors.As(err, &parse) {
-			line, err = parse.StartLine, badRow{parse.Err.Error()}
-		} else if err == nil {
+		if err == nil {
 			line, _ = c.FieldPos(0)
 			run.result.Rows++
 			err = take(ctx, row, line)
+		} else {
+			line, err = blame(rows, err)
 		}
-		var bad badRow
-		if errors.As(err, &bad) {
-			run.tell(line, bad.reason)
-			if !run.file.SkipBad {
-				return gateway.Invalidf("%s: line %d: %s; nothing was stored (--skip-bad stores the good rows)",
-					run.file.Name, line, bad.reason)
-			}
-			run.result.Skipped++
-			continue
+		if err = run.skip(line, err); err != nil {
+			return err
 		}
-		if err != nil {
-			return fmt.Errorf("importing %s: line %d: %w", run.file.Name, line, err)
+		if rows.err != nil {
+			return nil // nothing follows that can be read
 		}
 	}
+}
+
+// blame returns what was wrong with a row that the CSV reader did not
+// return, and its line: a badRow, or how reading the file failed.
+func blame(rows *rowReader, err error) (line int, _ error) {
+	var parse *csv.ParseError
+	switch {
+	case rows.err != nil && !errors.Is(rows.err, io.EOF):
+		return rows.row, rows.err // the row is half there, so err may be anything
+	case errors.As(err, &parse):
+		return parse.StartLine, badRow{parse.Err.Error()}
+	}
+	return rows.row, err
+}
+
+// skip tells of a row that is damaged and returns nil if the others shall be
+// stored nevertheless. err may be nil.
+func (run *importRun) skip(line int, err error) error {
+	var bad badRow
+	if errors.As(err, &bad) {
+		run.tell(line, bad.reason)
+		if run.file.SkipBad {
+			run.result.Skipped++
+			return nil
+		}
+	}
+	if err != nil {
+		err = run.refuse(line, err)
+	}
+	return err
+}
+
+// refuse returns the failure of a row as that of its file.
+func (run *importRun) refuse(line int, err error) error {
+	var bad badRow
+	if !errors.As(err, &bad) {
+		return fmt.Errorf("importing %s: line %d: %w", run.file.Name, line, err)
+	}
+	hint := ""
+	if run.file.DryRun && line > 1 { // it is the first of two passes, or the only one
+		hint = "; nothing was stored (--skip-bad stores the good rows)"
+	}
+	return gateway.Invalidf("%s: line %d: %s%s", run.file.Name, line, bad.reason, hint)
 }
 
 // tell keeps the first faults of a file.
@@ -206,7 +228,7 @@ func (run *importRun) layout(header []string) (takeRow, error) {
 	case "smartstar":
 		return run.smartstarLayout(cols)
 	}
-	return nil, gateway.Invalidf("%s: format %q is not one of %s", run.file.Name, format,
+	return nil, gateway.Invalidf("%s: format %q is not one of %s", run.file.Name, clip(format),
 		strings.Join(Formats, ", "))
 }
 
@@ -223,7 +245,7 @@ func (run *importRun) seriesLayout(cols []string) (takeRow, error) {
 	if !okDevice || !okTime || !okPower && !okEnergy {
 		return nil, gateway.Invalidf(
 			"%s: line 1: the columns are %q; want device, time, power_w and perhaps energy_wh",
-			run.file.Name, strings.Join(cols, ","))
+			run.file.Name, clip(strings.Join(cols, ",")))
 	}
 	return func(ctx context.Context, row []string, line int) error {
 		if len(row) != len(cols) {
@@ -267,7 +289,7 @@ func (run *importRun) smartstarLayout(cols []string) (takeRow, error) {
 		circuit, ok := strings.CutSuffix(c, " [kW]")
 		if !ok {
 			return nil, gateway.Invalidf("%s: line 1: the column %q does not end with [kW]",
-				run.file.Name, c)
+				run.file.Name, clip(c))
 		}
 		aliases[i+1] = name + "." + circuit
 	}

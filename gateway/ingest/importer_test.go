@@ -6,8 +6,10 @@ import (
 	"context"
 	"errors"
 	"io"
+	"runtime"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"github.com/wattle-home/wattle/gateway"
@@ -38,20 +40,142 @@ func importInto(t *testing.T, f ingest.File) (map[string]int, ingest.Imported, e
 	return got, res, err
 }
 
-func TestImporter_Import_gzip(t *testing.T) {
-	var packed bytes.Buffer
-	z := gzip.NewWriter(&packed)
-	_, _ = io.WriteString(z, "device,time,power_w\nA,2026-01-01 00:00:00,5\nB,2026-01-01 00:00:00,6\n")
+// packed compresses text with gzip.
+func packed(t *testing.T, text string) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	z := gzip.NewWriter(&b)
+	_, _ = io.WriteString(z, text) // goes into memory
 	if err := z.Close(); err != nil {
 		t.Fatal(err)
 	}
-	got, res, err := importInto(t, ingest.File{Body: bytes.NewReader(packed.Bytes())})
+	return b.Bytes()
+}
+
+func TestImporter_Import_gzip(t *testing.T) {
+	const text = "device,time,power_w\nA,2026-01-01 00:00:00,5\nB,2026-01-01 00:00:00,6\n"
+	file := packed(t, text)
+	got, res, err := importInto(t, ingest.File{Body: bytes.NewReader(file)})
 	if err != nil || got["A"] != 1 || got["B"] != 1 || res.Rows != 2 {
 		t.Errorf("%v %+v %v", got, res, err)
 	}
-	cut := packed.Bytes()[:packed.Len()-9]
-	if got, _, err := importInto(t, ingest.File{Body: bytes.NewReader(cut)}); err == nil || len(got) != 0 {
-		t.Errorf("a cut file: stored %v, %v", got, err)
+	sum := bytes.Clone(file)
+	sum[len(sum)-6] ^= 1
+	for name, c := range map[string]struct {
+		file []byte
+		want string
+	}{
+		"wrong checksum":  {sum, "house.csv: line 4: the compressed file is damaged"},
+		"without the end": {file[:len(file)-9], "damaged: it ends too early"},
+		"half":            {file[:len(file)/2], "damaged: it ends too early"},
+		"within the head": {file[:5], "house.csv: line 1: the compressed file is damaged"},
+		"something after": {append(bytes.Clone(file), "xxxxxxxxxxxx"...), "house.csv: line 4: "},
+		"not compressed":  {append(bytes.Clone(file[:10]), text...), "line 1: the compressed file"},
+	} {
+		got, _, err := importInto(t, ingest.File{Body: bytes.NewReader(c.file)})
+		if gateway.CodeOf(err) != gateway.CodeInvalid || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, want it to say %q", name, err, c.want)
+		}
+		if len(got) != 0 {
+			t.Errorf("%s: stored %v", name, got)
+		}
+	}
+	got, res, err = importInto(t, ingest.File{Body: bytes.NewReader(sum), SkipBad: true})
+	if err != nil || got["A"] != 1 || got["B"] != 1 || res.Skipped != 1 ||
+		!strings.Contains(strings.Join(res.Bad, ""), "line 4: the compressed file is damaged") {
+		t.Errorf("with SkipBad: %v %+v %v", got, res, err)
+	}
+}
+
+// brokenReader fails with err after text.
+func brokenReader(text string, err error) io.Reader {
+	return io.MultiReader(strings.NewReader(text), iotest.ErrReader(err))
+}
+
+// A file that cannot be read is not the fault of what it says.
+func TestImporter_Import_readFails(t *testing.T) {
+	broken := errors.New("the card is gone")
+	const text = "device,time,power_w\nA,2026-01-01 00:00:00,5\nA,2026-01-01 00:"
+	for name, body := range map[string]io.Reader{
+		"plain":  brokenReader(text, broken),
+		"quote":  brokenReader(text+`"`, broken),
+		"packed": brokenReader(string(packed(t, text)[:40]), broken),
+		"head":   brokenReader("\x1f\x8b", broken),
+	} {
+		_, _, err := importInto(t, ingest.File{Body: body, SkipBad: true})
+		if !errors.Is(err, broken) || gateway.CodeOf(err) == gateway.CodeInvalid {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err := ingest.Importer{Now: func() time.Time { return now }}.Import(ctx, ingest.File{
+		Name: "x", Zone: time.UTC, DryRun: true, Body: strings.NewReader(text),
+	})
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("after the caller went away: %v", err)
+	}
+}
+
+func TestImporter_Import_longRows(t *testing.T) {
+	const head = "device,time,power_w\n\n\r\nA,2026-01-01 00:00:00,5\n" // the row is line 4
+	const most = 1 << 20
+	row := func(n int) string { return "A,2026-01-01 00:01:00," + strings.Repeat(" ", n-24) + "5\n" }
+	if got, _, err := importInto(t, ingest.File{Body: strings.NewReader(head + row(most))}); err != nil ||
+		got["A"] != 2 {
+		t.Errorf("a row of 1 MiB: %v, %v", got, err)
+	}
+	blank := strings.Repeat("\r\n", most) // the CSV reader passes over them within one row
+	if got, _, err := importInto(t, ingest.File{Body: strings.NewReader(head + blank + row(99))}); err != nil ||
+		got["A"] != 2 {
+		t.Errorf("blank lines: %v, %v", got, err)
+	}
+	for name, text := range map[string]string{
+		"one field":   row(most + 1),
+		"one quote":   `"` + strings.Repeat("A,2026-01-01 00:00:00,5\n", most/24+1),
+		"many fields": strings.Repeat(",", 2*most),
+		"no line end": strings.Repeat("\r", 2*most),
+	} {
+		for _, skip := range []bool{false, true} {
+			got, res, err := importInto(t, ingest.File{Body: strings.NewReader(head + text), SkipBad: skip})
+			const want = "house.csv: line 5: the row is longer than 1 MiB"
+			if skip {
+				if err != nil || got["A"] != 1 || !strings.Contains(strings.Join(res.Bad, ""), want) {
+					t.Errorf("%s: %v %+v %v", name, got, res, err)
+				}
+				continue
+			}
+			if gateway.CodeOf(err) != gateway.CodeInvalid || !strings.Contains(err.Error(), want) ||
+				len(got) != 0 {
+				t.Errorf("%s: stored %v, %v", name, got, err)
+			}
+		}
+	}
+	_, _, err := importInto(t, ingest.File{Body: strings.NewReader(strings.Repeat("x", 2*most))})
+	if gateway.CodeOf(err) != gateway.CodeInvalid || !strings.Contains(err.Error(), "line 1: the row") {
+		t.Errorf("a long first line: %v", err)
+	}
+}
+
+// A small file of gzip can hold a row larger than memory.
+func TestImporter_Import_bomb(t *testing.T) {
+	var b bytes.Buffer
+	z := gzip.NewWriter(&b)
+	_, _ = io.WriteString(z, "device,time,power_w\n") // goes into memory
+	zeros := make([]byte, 1<<20)
+	for range 256 {
+		_, _ = z.Write(zeros)
+	}
+	_ = z.Close()
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	_, _, err := importInto(t, ingest.File{Body: bytes.NewReader(b.Bytes())})
+	runtime.ReadMemStats(&after)
+	if gateway.CodeOf(err) != gateway.CodeInvalid {
+		t.Errorf("got %v", err)
+	}
+	if used := after.TotalAlloc - before.TotalAlloc; used > 32<<20 {
+		t.Errorf("%d bytes were allocated for a row of 1 MiB at most", used)
 	}
 }
 
