@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"mime"
+	"net"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -20,11 +21,33 @@ import (
 // decode reads the JSON body of r into v. Unknown fields, wrong types and
 // anything after the value are faults that name the field.
 func decode(r *http.Request, v any) error {
+	if err := wantJSON(r); err != nil {
+		return err
+	}
+	return decodeStrict(r.Body, v)
+}
+
+// readJSON reads a body that says it is JSON, for those who take it apart
+// themselves.
+func readJSON(r *http.Request) ([]byte, error) {
+	if err := wantJSON(r); err != nil {
+		return nil, err
+	}
+	text, err := io.ReadAll(r.Body)
+	if err != nil {
+		return nil, jsonError(err)
+	}
+	return text, nil
+}
+
+// wantJSON refuses a body that does not say it is JSON: what a form or a page
+// of another site sends does not.
+func wantJSON(r *http.Request) error {
 	ct, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil || ct != "application/json" {
 		return statusError{http.StatusUnsupportedMediaType, "the body must be application/json"}
 	}
-	return decodeStrict(r.Body, v)
+	return nil
 }
 
 // decodeStrict reads one JSON value into v, and nothing after it.
@@ -45,6 +68,7 @@ func jsonError(err error) error {
 	var typeErr *json.UnmarshalTypeError
 	var tooLarge *http.MaxBytesError
 	var own *gateway.Error
+	var network net.Error
 	switch {
 	case errors.As(err, &tooLarge), errors.As(err, &own):
 		return err
@@ -56,6 +80,8 @@ func jsonError(err error) error {
 		return invalid(field, fmt.Sprintf("a %s does not belong here", typeErr.Value))
 	case errors.Is(err, io.EOF):
 		return invalid("body", "is empty")
+	case errors.Is(err, io.ErrUnexpectedEOF), errors.As(err, &network):
+		return invalid("body", "ends too early")
 	}
 	if name, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok {
 		if unquoted, err := strconv.Unquote(name); err == nil {

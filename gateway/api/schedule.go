@@ -1,7 +1,7 @@
 package api
 
 import (
-	"io"
+	"fmt"
 	"net/http"
 	"time"
 
@@ -27,17 +27,22 @@ func (s *Server) writeSchedule(w http.ResponseWriter, sch gateway.Schedule) erro
 	return nil
 }
 
-// setSchedule replaces a device's schedule. A faulty one changes nothing.
+// setSchedule replaces a device's schedule. A faulty one changes nothing. The
+// channel says where on MQTT commands go, so only an owner changes it.
 func (s *Server) setSchedule(w http.ResponseWriter, r *http.Request) error {
 	d, _, err := s.device(r)
 	if err != nil {
 		return err
 	}
-	text, err := io.ReadAll(r.Body)
+	text, err := readJSON(r)
 	if err != nil {
 		return err
 	}
+	was := d
 	if d.Schedule, err = s.cfg.Planner.Parse(text); err != nil {
+		return err
+	}
+	if err := s.checkChannel(r, was, d.Schedule.Channel); err != nil {
 		return err
 	}
 	if d, err = s.cfg.Store.UpdateDevice(r.Context(), d); err != nil {
@@ -49,6 +54,21 @@ func (s *Server) setSchedule(w http.ResponseWriter, r *http.Request) error {
 		Text: "the schedule of " + d.Alias + " was set",
 	})
 	return s.writeSchedule(w, d.Schedule)
+}
+
+// checkChannel tells why who asks may not give d another channel.
+func (s *Server) checkChannel(r *http.Request, d gateway.Device, channel string) error {
+	if channel == d.Schedule.Channel {
+		return nil
+	}
+	if !principalOf(r).Role.Allows(owner) {
+		return forbidden(fmt.Sprintf("only an owner may change the channel; it is %q now",
+			clip(d.Schedule.Channel)))
+	}
+	if channel == "" || s.cfg.CheckChannel == nil {
+		return nil
+	}
+	return s.cfg.CheckChannel(d, channel)
 }
 
 // occurrenceBody is a change of what is wanted.

@@ -199,6 +199,10 @@ type Config struct {
 	// Changed is called after devices, members or credentials changed, with the
 	// device that is new or changed, or the ids that are gone.
 	Changed func(ctx context.Context, c Change)
+	// CheckChannel says why a device must not take its commands on a topic, or
+	// returns nil. It is asked when the channel of d becomes another one that is
+	// not empty, before anything is stored. Without it all topics are good.
+	CheckChannel func(d gateway.Device, channel string) error
 	// Host reports whether a host name or address (without port) is the
 	// gateway's own.
 	Host func(host string) bool
