@@ -262,6 +262,9 @@ func TestAPI_badInput(t *testing.T) {
 		{"broken date", "GET", dev + "/readings?from=yesterday", "", 400, "from"},
 		{"reversed span", "GET", dev + "/readings?from=2026-01-02T00:00:00Z&to=2026-01-01T00:00:00Z", "", 400, "to"},
 		{"page too large", "GET", dev + "/readings?per_page=10001", "", 400, "per_page"},
+		{"page too far", "GET", dev + "/readings?per_page=10000&page=214749", "", 400, "page"},
+		{"page of events too far", "GET", "/events?per_page=2&page=1073741824", "", 400, "page"},
+		{"page of more than 31 bits", "GET", dev + "/readings?per_page=1&page=2147483648", "", 400, "page"},
 		{"unknown parameter", "GET", dev + "/readings?colour=red", "", 400, "colour"},
 		{"no span", "GET", dev + "/series", "", 400, "from"},
 		{"bad step", "GET", dev + "/series?from=1700000000&to=1700003600&step=2m", "", 400, "step"},
@@ -305,6 +308,14 @@ func TestAPI_badInput(t *testing.T) {
 				t.Errorf("errors %+v do not name %q", p.Errors, c.field)
 			}
 		})
+	}
+	for _, path := range []string{
+		dev + "/readings?per_page=10000&page=214748", "/events?per_page=1&page=2147483647",
+	} {
+		var page struct{ Items []any }
+		if g.get(path, &page); len(page.Items) != 0 {
+			t.Errorf("%s: %d items", path, len(page.Items))
+		}
 	}
 	a := g.do("POST", "/api/v1/devices", nil)
 	if a.status != http.StatusUnsupportedMediaType {

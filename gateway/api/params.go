@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"mime"
 	"net"
 	"net/http"
@@ -204,9 +205,15 @@ func (p *params) has(field string) bool {
 	return false
 }
 
-// page takes page and per_page.
+// page takes page and per_page. Their product fits an int everywhere.
 func (p *params) page() (page, perPage int) {
-	return p.number("page", 0, 0, 1_000_000), p.number("per_page", 100, 1, 10_000)
+	page, perPage = p.number("page", 0, 0, math.MaxInt32), p.number("per_page", 100, 1, 10_000)
+	if int64(page)*int64(perPage) > math.MaxInt32 {
+		p.fault("page", fmt.Sprintf("%d is too far; with %d a page %d is the last", page, perPage,
+			math.MaxInt32/perPage))
+		return 0, perPage
+	}
+	return page, perPage
 }
 
 // done returns all faults, and names the parameters that nobody took.
