@@ -48,9 +48,14 @@ const badKept = 20
 // importBatch is how many readings one transaction stores.
 const importBatch = 5000
 
+// importDevices is how many devices a file may have.
+const importDevices = 256
+
 // Importer takes files of readings into the store.
 type Importer struct {
-	// Device finds the device with an alias, or makes one.
+	// Device finds the device with an alias, whatever its case, or makes one. It
+	// is asked when there is something to store for the device; the alias is one
+	// that a device can have.
 	Device func(ctx context.Context, alias string) (gateway.DeviceID, error)
 	// Append stores readings; a reading that is there already changes nothing.
 	Append func(ctx context.Context, rs []gateway.Reading) error
@@ -60,8 +65,8 @@ type Importer struct {
 
 // Import reads a file, which may be compressed with gzip, from end to end. A
 // damaged row ends it with an error that names file, line and reason, unless
-// SkipBad; nothing of a damaged file is stored then. Values beyond belief are
-// counted and left out.
+// SkipBad; nothing of a damaged file is stored then, and no device is made.
+// Values beyond belief are counted and left out.
 //
 // To know that a file is whole before anything of it is stored it is read
 // twice, so that Body must be an io.Seeker unless SkipBad or DryRun.
@@ -99,15 +104,16 @@ type importRun struct {
 	im      Importer
 	file    File
 	now     gateway.Instant
-	devices map[string]*importDevice
+	devices map[string]*importDevice // by what gateway.FoldName makes of the alias
 	batch   []gateway.Reading
 	result  Imported
 }
 
 // importDevice is a device of the file.
 type importDevice struct {
-	id   gateway.DeviceID // 0 in a dry run
-	last gateway.Instant  // of the row before, to tell the two hours of a clock change apart
+	alias string
+	id    gateway.DeviceID // 0 until there is something to store
+	last  gateway.Instant  // of the row before, to tell the two hours of a clock change apart
 }
 
 // badRow is a row that cannot be read.
@@ -251,14 +257,11 @@ func (run *importRun) seriesLayout(cols []string) (takeRow, error) {
 		if len(row) != len(cols) {
 			return badRow{fmt.Sprintf("%d fields instead of %d", len(row), len(cols))}
 		}
-		if row[device] == "" {
-			return badRow{"the device is missing"}
-		}
-		d, err := run.device(ctx, row[device])
+		d, err := run.device(row[device])
 		if err != nil {
 			return err
 		}
-		rd := gateway.Reading{Device: d.id}
+		var rd gateway.Reading
 		if rd.At, err = run.instant(row[when], d); err != nil {
 			return err
 		}
@@ -276,7 +279,7 @@ func (run *importRun) seriesLayout(cols []string) (takeRow, error) {
 			}
 			rd.Energy, rd.Has = gateway.Energy(wh), rd.Has|gateway.HasEnergy
 		}
-		return run.take(ctx, rd, line)
+		return run.take(ctx, d, rd, line)
 	}, nil
 }
 
@@ -284,14 +287,22 @@ func (run *importRun) seriesLayout(cols []string) (takeRow, error) {
 // kW. A circuit becomes the device FILE.CIRCUIT, such as meter1.FridgeRange.
 func (run *importRun) smartstarLayout(cols []string) (takeRow, error) {
 	name, _, _ := strings.Cut(filepath.Base(run.file.Name), ".")
-	aliases := make([]string, len(cols))
+	devices := make([]*importDevice, len(cols))
+	seen := map[*importDevice]bool{}
 	for i, c := range cols[1:] {
 		circuit, ok := strings.CutSuffix(c, " [kW]")
 		if !ok {
 			return nil, gateway.Invalidf("%s: line 1: the column %q does not end with [kW]",
 				run.file.Name, clip(c))
 		}
-		aliases[i+1] = name + "." + circuit
+		d, err := run.device(name + "." + circuit)
+		if err != nil {
+			return nil, gateway.Invalidf("%s: line 1: the column %q: %v", run.file.Name, clip(c), err)
+		}
+		if seen[d] {
+			return nil, gateway.Invalidf("%s: line 1: the column %q is there twice", run.file.Name, clip(c))
+		}
+		devices[i+1], seen[d] = d, true
 	}
 	return func(ctx context.Context, row []string, line int) error {
 		if len(row) != len(cols) {
@@ -301,20 +312,17 @@ func (run *importRun) smartstarLayout(cols []string) (takeRow, error) {
 			if text == "" {
 				continue
 			}
-			d, err := run.device(ctx, aliases[i+1])
-			if err != nil {
-				return err
-			}
-			rd := gateway.Reading{Device: d.id, Has: gateway.HasPower}
+			d, rd := devices[i+1], gateway.Reading{Has: gateway.HasPower}
+			var err error
 			if rd.At, err = run.instant(row[0], d); err != nil {
 				return err
 			}
-			w, err := value(cols[i+1], text, 1000)
+			w, err := value(clip(cols[i+1]), text, 1000)
 			if err != nil {
 				return err
 			}
 			rd.Power = gateway.Power(w)
-			if err := run.take(ctx, rd, line); err != nil {
+			if err := run.take(ctx, d, rd, line); err != nil {
 				return err
 			}
 		}
@@ -371,29 +379,32 @@ func (run *importRun) resolve(text string, last gateway.Instant) (gateway.Instan
 		clip(text))}
 }
 
-// device finds or makes the device of a row.
-func (run *importRun) device(ctx context.Context, alias string) (*importDevice, error) {
-	if d := run.devices[alias]; d != nil {
+// device returns the device of a row. Whether the alias is good is found here,
+// in the first pass, so that making the device does not fail later for that.
+func (run *importRun) device(alias string) (*importDevice, error) {
+	key := gateway.FoldName(alias)
+	if d := run.devices[key]; d != nil {
 		return d, nil
 	}
-	d := &importDevice{}
-	if !run.file.DryRun {
-		id, err := run.im.Device(ctx, strings.Clone(alias))
-		if gateway.CodeOf(err) == gateway.CodeInvalid && err != nil {
-			return nil, badRow{err.Error()}
-		}
-		if err != nil {
-			return nil, err
-		}
-		d.id = id
-		run.result.Devices = append(run.result.Devices, id)
+	if key == "" {
+		return nil, badRow{"the device is missing"}
 	}
-	run.devices[strings.Clone(alias)] = d
+	if fault := gateway.CheckText(alias, gateway.MaxAlias, false); fault != "" {
+		return nil, badRow{fmt.Sprintf("the device %q %s", clip(alias), fault)}
+	}
+	if len(run.devices) >= importDevices {
+		return nil, badRow{fmt.Sprintf("the device %q is one more than %d, the most of one file",
+			clip(alias), importDevices)}
+	}
+	d := &importDevice{alias: strings.Clone(strings.TrimSpace(alias))}
+	run.devices[strings.Clone(key)] = d
 	return d, nil
 }
 
-// take checks one reading and stores it with others.
-func (run *importRun) take(ctx context.Context, rd gateway.Reading, line int) error {
+// take checks one reading of a device and stores it with others.
+func (run *importRun) take(
+	ctx context.Context, d *importDevice, rd gateway.Reading, line int,
+) (err error) {
 	run.result.Readings++
 	if err := rd.Check(run.now); err != nil {
 		run.result.Rejected++
@@ -403,6 +414,13 @@ func (run *importRun) take(ctx context.Context, rd gateway.Reading, line int) er
 	if run.file.DryRun {
 		return nil
 	}
+	if d.id == 0 {
+		if d.id, err = run.im.Device(ctx, d.alias); err != nil {
+			return fmt.Errorf("making the device %q: %w", d.alias, err)
+		}
+		run.result.Devices = append(run.result.Devices, d.id)
+	}
+	rd.Device = d.id
 	run.batch = append(run.batch, rd)
 	if len(run.batch) < importBatch {
 		return nil

@@ -5,6 +5,7 @@ import (
 	"compress/gzip"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"runtime"
 	"strings"
@@ -12,19 +13,23 @@ import (
 	"testing/iotest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/wattle-home/wattle/gateway"
 	"github.com/wattle-home/wattle/gateway/ingest"
 )
 
-// importInto reads text into memory.
+// importInto reads text into memory. It returns how many readings were stored
+// for each device that was made.
 func importInto(t *testing.T, f ingest.File) (map[string]int, ingest.Imported, error) {
 	t.Helper()
 	got := map[string]int{}
-	names := map[gateway.DeviceID]string{}
+	names := map[gateway.DeviceID]string{} // of the devices that were made
 	im := ingest.Importer{
 		Device: func(_ context.Context, alias string) (gateway.DeviceID, error) {
 			id := gateway.DeviceID(len(names) + 1)
 			names[id] = alias
+			got[alias] += 0
 			return id, nil
 		},
 		Append: func(_ context.Context, rs []gateway.Reading) error {
@@ -90,6 +95,87 @@ func TestImporter_Import_gzip(t *testing.T) {
 // brokenReader fails with err after text.
 func brokenReader(text string, err error) io.Reader {
 	return io.MultiReader(strings.NewReader(text), iotest.ErrReader(err))
+}
+
+func TestImporter_Import_devices(t *testing.T) {
+	const head = "device,time,power_w\nA,2026-01-01 00:00:00,5\n"
+	for name, c := range map[string]struct{ alias, want string }{
+		"no UTF-8":  {"B\xff", "characters that cannot be shown"},
+		"control":   {"B\x1b[2J", "characters that cannot be shown"},
+		"turned":    {"B\u202e", "characters that cannot be shown"},
+		"lines":     {"\"B\nC\"", "characters that cannot be shown"},
+		"long":      {strings.Repeat("ä", 201), "has 201 characters"},
+		"blank":     {"  ", "the device is missing"},
+		"very long": {strings.Repeat("x", 1<<19), "has 524288 characters"},
+	} {
+		text := head + c.alias + ",2026-01-01 00:00:00,6\nD,2026-01-01 00:00:00,7\n"
+		got, _, err := importInto(t, ingest.File{Body: strings.NewReader(text)})
+		if gateway.CodeOf(err) != gateway.CodeInvalid || len(got) != 0 ||
+			!strings.Contains(err.Error(), "house.csv: line 3: the device") ||
+			!strings.Contains(err.Error(), c.want) || len(err.Error()) > 500 {
+			t.Errorf("%s: made %v, %.1000v", name, got, err)
+		}
+		got, _, err = importInto(t, ingest.File{Body: strings.NewReader(text), SkipBad: true})
+		want := map[string]int{"A": 1, "D": 1}
+		if diff := cmp.Diff(want, got); err != nil || diff != "" {
+			t.Errorf("%s with SkipBad: %v\n%s", name, err, diff)
+		}
+	}
+	got, res, err := importInto(t, ingest.File{Body: strings.NewReader(
+		head + "a,2026-01-01 00:01:00,5\n A ,2026-01-01 00:02:00,5\nKÜ,1700000000,1\nkü,1700000001,1\n",
+	)})
+	want := map[string]int{"A": 3, "KÜ": 2}
+	if diff := cmp.Diff(want, got); err != nil || diff != "" || len(res.Devices) != 2 {
+		t.Errorf("other case: %+v %v\n%s", res, err, diff)
+	}
+}
+
+// A row that is not stored makes no device.
+func TestImporter_Import_noDeviceWithoutReadings(t *testing.T) {
+	const text = "device,time,power_w\nA,2026-01-01 00:00:00,5\nB,yesterday,5\nC,2026-01-01 00:00:00,1e7\n"
+	for _, f := range []ingest.File{{}, {SkipBad: true}, {DryRun: true}, {DryRun: true, SkipBad: true}} {
+		f.Body = strings.NewReader(text)
+		want := map[string]int{}
+		if f.SkipBad && !f.DryRun {
+			want["A"] = 1
+		}
+		got, _, err := importInto(t, f)
+		if diff := cmp.Diff(want, got); diff != "" || (err == nil) != f.SkipBad {
+			t.Errorf("dry run %v, skip bad %v: %v\n%s", f.DryRun, f.SkipBad, err, diff)
+		}
+	}
+}
+
+func TestImporter_Import_manyDevices(t *testing.T) {
+	file := func(n int) string {
+		var b strings.Builder
+		b.WriteString("device,time,power_w\n")
+		for i := range n {
+			fmt.Fprintf(&b, "D%d,2026-01-01 00:00:00,5\n", i)
+		}
+		return b.String()
+	}
+	got, _, err := importInto(t, ingest.File{Body: strings.NewReader(file(256))})
+	if err != nil || len(got) != 256 {
+		t.Errorf("256 devices: made %d, %v", len(got), err)
+	}
+	got, _, err = importInto(t, ingest.File{Body: strings.NewReader(file(257))})
+	if gateway.CodeOf(err) != gateway.CodeInvalid || len(got) != 0 ||
+		!strings.Contains(err.Error(), `line 258: the device "D256" is one more than 256`) {
+		t.Errorf("257 devices: made %d, %v", len(got), err)
+	}
+	got, res, err := importInto(t, ingest.File{Body: strings.NewReader(file(1000)), SkipBad: true})
+	if err != nil || len(got) != 256 || res.Skipped != 744 {
+		t.Errorf("1000 devices: made %d, skipped %d, %v", len(got), res.Skipped, err)
+	}
+	_, _, err = importInto(t, ingest.File{Body: strings.NewReader("Date & Time,x [kW],X [kW]\n")})
+	if gateway.CodeOf(err) != gateway.CodeInvalid || !strings.Contains(err.Error(), `"X [kW]" is there twice`) {
+		t.Errorf("a circuit twice: %v", err)
+	}
+	_, _, err = importInto(t, ingest.File{Body: strings.NewReader("Date & Time,a\u202eb [kW]\n")})
+	if gateway.CodeOf(err) != gateway.CodeInvalid || !strings.Contains(err.Error(), "line 1: the column") {
+		t.Errorf("a circuit with a bad name: %v", err)
+	}
 }
 
 // A file that cannot be read is not the fault of what it says.
