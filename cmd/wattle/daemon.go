@@ -218,6 +218,7 @@ func (d *daemon) apiConfig() api.Config {
 		AddReadings:  d.addReadings,
 		DeviceTopics: deviceTopics,
 		Changed:      d.changed,
+		CheckChannel: d.access.checkChannel,
 		Host:         d.hosts.own,
 		Ready:        d.ready,
 		Page:         web.Handler(web.Options{}),
