@@ -264,13 +264,10 @@ func applyRelay(r *gateway.Relay, bad func(field, detail string)) {
 	}
 }
 
-// mqttBody is how a new device connects; the password is shown once.
-type mqttBody struct {
-	Username  string   `json:"username"`
-	Password  string   `json:"password"`
-	Topics    []string `json:"topics"`
-	Channel   string   `json:"channel"`
-	Broadcast string   `json:"broadcast,omitempty"`
+// newDeviceBody is a device that may have got a credential.
+type newDeviceBody struct {
+	deviceBody
+	MQTT *mqttBody `json:"mqtt,omitempty"`
 }
 
 // addDevice adds a device and, if it speaks MQTT, its credential.
@@ -279,8 +276,7 @@ func (s *Server) addDevice(w http.ResponseWriter, r *http.Request) error {
 	if err := decode(r, &in); err != nil {
 		return err
 	}
-	p := principalOf(r)
-	d := gateway.Device{Role: gateway.RoleConsumer, Dialect: "native", Member: p.ID}
+	d := gateway.Device{Role: gateway.RoleConsumer, Dialect: "native", Member: principalOf(r).ID}
 	if err := s.apply(in, &d); err != nil {
 		return err
 	}
@@ -288,14 +284,11 @@ func (s *Server) addDevice(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	out := struct {
-		deviceBody
-		MQTT *mqttBody `json:"mqtt,omitempty"`
-	}{}
+	var out newDeviceBody
 	// The device is there: who hangs up now leaves it whole.
 	ctx := context.WithoutCancel(r.Context())
 	if d.Dialect != "" {
-		if out.MQTT, err = s.addDeviceCredential(ctx, d, s.memberName(ctx, p)); err != nil {
+		if out.MQTT, err = s.addDeviceCredential(ctx, d, ""); err != nil {
 			// Without its credential the device would be of no use: take it back.
 			if undo := s.cfg.Store.DeleteDevice(ctx, d.ID); undo != nil {
 				s.cfg.Logger.ErrorContext(ctx, "removing a half-added device", "device", d.ID,
@@ -314,56 +307,10 @@ func (s *Server) addDevice(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, http.StatusCreated, out)
 }
 
-// memberName returns whose broadcast channel a new device listens to: who
-// adds it, by CLI and tokens of nobody the first owner.
-func (s *Server) memberName(ctx context.Context, p principal) string {
-	members, err := s.cfg.Members.Members(ctx)
-	if err != nil {
-		return ""
-	}
-	for _, m := range members {
-		if m.ID == p.ID || p.ID == 0 && m.Role == gateway.RoleOwner {
-			return m.Name
-		}
-	}
-	return ""
-}
-
-func (s *Server) addDeviceCredential(
-	ctx context.Context, d gateway.Device, member string,
-) (*mqttBody, error) {
-	topics, _ := s.cfg.DeviceTopics(d, member)
-	secret, hash := NewDeviceSecret()
-	name := slug(d.Alias)
-	if name == "" {
-		name = "device"
-	}
-	existing, err := s.cfg.Credentials.ListCredentials(ctx)
-	if err != nil {
-		return nil, err
-	}
-	taken := func(name string) bool {
-		return slices.ContainsFunc(existing,
-			func(c gateway.Credential) bool { return c.Username == name })
-	}
-	if taken(name) {
-		name = fmt.Sprintf("%s-%d", name, d.ID)
-	}
-	c, err := s.cfg.Credentials.AddCredential(ctx, gateway.Credential{
-		Name: name, Kind: gateway.KindDevice, Username: name, Device: d.ID,
-	}, hash)
-	if err != nil {
-		return nil, err
-	}
-	return &mqttBody{
-		Username: c.Username, Password: secret, Topics: topics.Publish,
-		Channel: topics.Command, Broadcast: topics.Broadcast,
-	}, nil
-}
-
-// updateDevice changes the fields that are given.
+// updateDevice changes the fields that are given. A device that learns MQTT by
+// it gets its credential, as a new one does.
 func (s *Server) updateDevice(w http.ResponseWriter, r *http.Request) error {
-	d, st, err := s.device(r)
+	was, st, err := s.device(r)
 	if err != nil {
 		return err
 	}
@@ -371,17 +318,39 @@ func (s *Server) updateDevice(w http.ResponseWriter, r *http.Request) error {
 	if err := decode(r, &in); err != nil {
 		return err
 	}
+	d := was
 	if err := s.apply(in, &d); err != nil {
 		return err
 	}
 	if d, err = s.cfg.Store.UpdateDevice(r.Context(), d); err != nil {
 		return err
 	}
-	s.changed(r.Context(), Change{Device: &d})
-	s.event(r.Context(), gateway.Event{
+	ctx := context.WithoutCancel(r.Context()) // the change is there
+	var out newDeviceBody
+	if was.Dialect == "" && d.Dialect != "" {
+		if out.MQTT, err = s.addDeviceCredential(ctx, d, ""); err != nil {
+			s.takeBack(ctx, was, d)
+			return err
+		}
+	}
+	s.changed(ctx, Change{Device: &d, Credentials: out.MQTT != nil})
+	s.event(ctx, gateway.Event{
 		Kind: gateway.EventDeviceChanged, Device: d.ID, Source: source(r), Text: d.Alias + " was changed",
 	})
-	return writeJSON(w, http.StatusOK, s.toDevice(d, st))
+	out.deviceBody = s.toDevice(d, st)
+	return writeJSON(w, http.StatusOK, out)
+}
+
+// takeBack makes of a device that was changed half what it was.
+func (s *Server) takeBack(ctx context.Context, was, is gateway.Device) {
+	was.Version = is.Version
+	d, err := s.cfg.Store.UpdateDevice(ctx, was)
+	if err != nil {
+		s.cfg.Logger.ErrorContext(ctx, "taking a half change of a device back", "device", is.ID,
+			"err", err)
+		d = is
+	}
+	s.changed(ctx, Change{Device: &d})
 }
 
 // deleteDevice removes a device with its readings and credential. Once begun

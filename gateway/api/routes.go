@@ -51,6 +51,7 @@ func (s *Server) routes() []route {
 		{"GET", "/devices/{id}", viewer, "getDevice", s.getDevice},
 		{"PATCH", "/devices/{id}", owner, "updateDevice", s.updateDevice},
 		{"DELETE", "/devices/{id}", owner, "deleteDevice", s.deleteDevice},
+		{"POST", "/devices/{id}/credential", owner, "renewDeviceCredential", s.renewDeviceCredential},
 		{"GET", "/devices/{id}/readings", viewer, "getDeviceData", s.getDeviceData},
 		{"POST", "/devices/{id}/readings", owner, "addDeviceData", s.addDeviceData},
 		{"GET", "/devices/{id}/series", viewer, "getDeviceSeries", s.getDeviceSeries},
