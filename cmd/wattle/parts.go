@@ -2,9 +2,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/wattle-home/wattle/gateway"
@@ -117,42 +120,98 @@ func (im importer) Import(ctx context.Context, f api.ImportFile) (api.ImportResu
 	return out, nil
 }
 
-// spool puts a file that must be read twice on the disk.
+// Files of readings that wait on the disk while they are checked.
+const (
+	spoolPrefix = "import-"
+	maxSpool    = 4 << 30 // bytes of one
+)
+
+// removeSpools removes what imports of a program that was killed left in dir.
+// It is called by who holds the lock of dir, before the first import.
+func removeSpools(dir string) error {
+	entries, err := os.ReadDir(dir)
+	for _, e := range entries {
+		// os.CreateTemp puts digits behind; anything else is somebody's own.
+		digits, ok := strings.CutPrefix(e.Name(), spoolPrefix)
+		if ok && e.Type().IsRegular() && strings.Trim(digits, "0123456789") == "" {
+			err = errors.Join(err, os.Remove(filepath.Join(dir, e.Name())))
+		}
+	}
+	return err
+}
+
+// spool puts a file that must be read twice on the disk, into a file without
+// a name: it is gone when done was called, or the program ended.
 func (im importer) spool(f api.ImportFile) (body io.Reader, done func(), err error) {
+	f.Body = upload{f.Name, f.Body}
 	if f.SkipBad || f.DryRun {
 		return f.Body, func() {}, nil
 	}
-	file, err := os.CreateTemp(im.dir, "import-*")
+	file, err := os.CreateTemp(im.dir, spoolPrefix)
 	if err != nil {
 		return nil, nil, fmt.Errorf("keeping the file while it is checked: %w", err)
 	}
-	done = func() {
-		_ = file.Close()           // it is read to its end
-		_ = os.Remove(file.Name()) // a file left behind does no harm
+	done = func() { _ = file.Close() } // nothing of it is needed any more
+	if err = os.Remove(file.Name()); err == nil {
+		err = fillSpool(file, f, maxSpool)
 	}
-	if _, err := io.Copy(file, f.Body); err != nil {
+	if err != nil {
 		done()
 		return nil, nil, fmt.Errorf("keeping the file while it is checked: %w", err)
-	}
-	if _, err := file.Seek(0, io.SeekStart); err != nil {
-		done()
-		return nil, nil, err
 	}
 	return file, done, nil
 }
 
-// device finds the device with an alias, or makes one without MQTT.
+// fillSpool copies a file of at most most bytes to the disk and goes back to
+// its beginning.
+func fillSpool(file *os.File, f api.ImportFile, most int64) error {
+	n, err := io.Copy(file, io.LimitReader(f.Body, most+1))
+	if err != nil {
+		return err
+	}
+	if n > most {
+		return gateway.Invalidf("%s: the file is larger than %d MiB; split it, or compress it with gzip",
+			f.Name, most>>20)
+	}
+	_, err = file.Seek(0, io.SeekStart)
+	return err
+}
+
+// upload is a file on its way in. That it does not arrive whole is not a
+// fault of ours.
+type upload struct {
+	name string
+	body io.Reader
+}
+
+// Read implements io.Reader.
+func (u upload) Read(p []byte) (int, error) {
+	n, err := u.body.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		err = &gateway.Error{
+			Code: gateway.CodeInvalid, Err: err,
+			Message: u.name + ": the file did not arrive whole; send it again",
+		}
+	}
+	return n, err
+}
+
+// device finds the device with an alias, whatever its case, or makes one
+// without MQTT.
 func (im importer) device(ctx context.Context, alias string) (gateway.Device, error) {
 	ds, err := im.store.Devices(ctx)
 	if err != nil {
 		return gateway.Device{}, err
 	}
+	key := gateway.FoldName(alias)
 	for _, d := range ds {
-		if d.Alias == alias {
+		if gateway.FoldName(d.Alias) == key {
 			return d, nil
 		}
 	}
-	d, err := im.store.AddDevice(ctx, gateway.Device{Alias: alias, Role: gateway.RoleConsumer})
+	// Who hangs up now must not keep the others from hearing of the device.
+	d, err := im.store.AddDevice(context.WithoutCancel(ctx),
+		gateway.Device{Alias: alias, Role: gateway.RoleConsumer})
 	if err == nil {
 		im.changed(ctx, api.Change{Device: &d})
 	}
