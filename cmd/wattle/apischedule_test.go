@@ -18,7 +18,7 @@ import (
 func TestAPI_scheduleBodies(t *testing.T) {
 	g := startGateway(t)
 	path := fmt.Sprintf("/api/v1/devices/%d/schedule", g.addDevice("Lamp", "native", "lamp").ID)
-	send := func(head, body string) *http.Response {
+	send := func(head, body string, cut bool) *http.Response {
 		t.Helper()
 		conn, err := net.Dial("tcp", strings.TrimPrefix(g.http, "http://"))
 		if err != nil {
@@ -30,8 +30,10 @@ func TestAPI_scheduleBodies(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := conn.(*net.TCPConn).CloseWrite(); err != nil {
-			t.Fatal(err)
+		if cut { // else it would be a caller who hangs up
+			if err := conn.(*net.TCPConn).CloseWrite(); err != nil {
+				t.Fatal(err)
+			}
 		}
 		resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
 		if err != nil {
@@ -53,7 +55,7 @@ func TestAPI_scheduleBodies(t *testing.T) {
 		{"a form", "Content-Type: text/plain\r\nContent-Length: 2", "{}", 415},
 		{"too large", json + "Content-Length: 1048577", strings.Repeat(" ", 1<<20+1), 413},
 	} {
-		if resp := send(c.head, c.body); resp.StatusCode != c.status {
+		if resp := send(c.head, c.body, c.status == 400); resp.StatusCode != c.status {
 			t.Errorf("%s: got %s, want %d", c.name, resp.Status, c.status)
 		}
 	}

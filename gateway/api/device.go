@@ -26,6 +26,7 @@ type deviceBody struct {
 	Tags        []string           `json:"tags"`
 	AlwaysOn    bool               `json:"always_on"`
 	Relay       *gateway.Relay     `json:"relay"`
+	Problem     string             `json:"relay_problem,omitempty"`
 	Switchable  bool               `json:"switchable"`
 	Created     *string            `json:"created"`
 	stateBody
@@ -74,6 +75,9 @@ func (s *Server) toDevice(d gateway.Device, st gateway.DeviceState) deviceBody {
 	if d.Parent != 0 {
 		b.ParentID = &d.Parent
 	}
+	if d.Relay != nil && s.cfg.RelayProblem != nil {
+		b.Problem = s.cfg.RelayProblem(d.ID)
+	}
 	topics, ok := s.cfg.DeviceTopics(d, "")
 	if ok && b.Channel == "" {
 		b.Channel = topics.Command
@@ -118,17 +122,17 @@ func (s *Server) getDevice(w http.ResponseWriter, r *http.Request) error {
 // deviceInput is the fields of a device that a person sets; nil leaves one as
 // it is.
 type deviceInput struct {
-	Alias       *string             `json:"alias"`
-	Description *string             `json:"description"`
-	Dialect     *string             `json:"dialect"`
-	Topic       *string             `json:"topic"`
-	Role        *gateway.DeviceRole `json:"role"`
-	ParentID    **gateway.DeviceID  `json:"parent_id"`
-	Room        *string             `json:"room"`
-	Icon        *string             `json:"icon"`
-	Tags        *[]string           `json:"tags"`
-	AlwaysOn    *bool               `json:"always_on"`
-	Relay       **gateway.Relay     `json:"relay"`
+	Alias       *string                    `json:"alias"`
+	Description *string                    `json:"description"`
+	Dialect     *string                    `json:"dialect"`
+	Topic       *string                    `json:"topic"`
+	Role        *gateway.DeviceRole        `json:"role"`
+	ParentID    nullable[gateway.DeviceID] `json:"parent_id"`
+	Room        *string                    `json:"room"`
+	Icon        *string                    `json:"icon"`
+	Tags        *[]string                  `json:"tags"`
+	AlwaysOn    *bool                      `json:"always_on"`
+	Relay       nullable[gateway.Relay]    `json:"relay"`
 }
 
 // apply changes d and returns all that is wrong with the input.
@@ -164,10 +168,10 @@ func (s *Server) apply(in deviceInput, d *gateway.Device) error {
 			bad("role", fmt.Sprintf("%q is not consumer, grid, solar or battery", clip(string(d.Role))))
 		}
 	}
-	if in.ParentID != nil {
+	if in.ParentID.given() {
 		d.Parent = 0
-		if *in.ParentID != nil {
-			d.Parent = **in.ParentID
+		if id := in.ParentID.value("parent_id", bad); id != nil {
+			d.Parent = *id
 		}
 		if fault := s.checkParent(*d); fault != "" {
 			bad("parent_id", fault)
@@ -187,8 +191,8 @@ func (s *Server) apply(in deviceInput, d *gateway.Device) error {
 	if in.AlwaysOn != nil {
 		d.Schedule.AlwaysOn = *in.AlwaysOn
 	}
-	if in.Relay != nil {
-		d.Relay = *in.Relay
+	if in.Relay.given() {
+		d.Relay = in.Relay.value("relay", bad)
 		applyRelay(d.Relay, bad)
 	}
 	if len(e.Fields) > 0 {
@@ -264,6 +268,15 @@ func applyRelay(r *gateway.Relay, bad func(field, detail string)) {
 	}
 }
 
+// checkRelay tells why d cannot have its relay if it is another than before.
+func (s *Server) checkRelay(was *gateway.Relay, d gateway.Device) error {
+	same := was != nil && d.Relay != nil && *was == *d.Relay
+	if d.Relay == nil || same || s.cfg.CheckRelay == nil {
+		return nil
+	}
+	return s.cfg.CheckRelay(d.ID, *d.Relay)
+}
+
 // newDeviceBody is a device that may have got a credential.
 type newDeviceBody struct {
 	deviceBody
@@ -278,6 +291,9 @@ func (s *Server) addDevice(w http.ResponseWriter, r *http.Request) error {
 	}
 	d := gateway.Device{Role: gateway.RoleConsumer, Dialect: "native", Member: principalOf(r).ID}
 	if err := s.apply(in, &d); err != nil {
+		return err
+	}
+	if err := s.checkRelay(nil, d); err != nil {
 		return err
 	}
 	d, err := s.cfg.Store.AddDevice(r.Context(), d)
@@ -320,6 +336,9 @@ func (s *Server) updateDevice(w http.ResponseWriter, r *http.Request) error {
 	}
 	d := was
 	if err := s.apply(in, &d); err != nil {
+		return err
+	}
+	if err := s.checkRelay(was.Relay, d); err != nil {
 		return err
 	}
 	if d, err = s.cfg.Store.UpdateDevice(r.Context(), d); err != nil {

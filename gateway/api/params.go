@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -91,6 +92,42 @@ func jsonError(err error) error {
 		return invalid(name, "is not a field of this request")
 	}
 	return invalid("body", "is no JSON: "+err.Error())
+}
+
+// nullable is a field of a body whose null is a value of its own, other than
+// when the field is absent. A pointer to a pointer cannot tell them apart.
+type nullable[T any] struct{ text []byte }
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (n *nullable[T]) UnmarshalJSON(b []byte) error {
+	n.text = bytes.Clone(b)
+	return nil
+}
+
+// given reports whether the field is there.
+func (n nullable[T]) given() bool { return n.text != nil }
+
+// value reads the field that is given: nil for null. It tells bad what is
+// wrong, and returns nil then.
+func (n nullable[T]) value(field string, bad func(field, detail string)) *T {
+	var v *T
+	err := decodeStrict(bytes.NewReader(n.text), &v)
+	if err == nil {
+		return v
+	}
+	var e *gateway.Error
+	if !errors.As(err, &e) || len(e.Fields) == 0 {
+		bad(field, err.Error())
+		return nil
+	}
+	for _, f := range e.Fields {
+		name := field
+		if f.Field != "body" {
+			name += "." + f.Field
+		}
+		bad(name, f.Detail)
+	}
+	return nil
 }
 
 // params reads the query of a request and gathers what is wrong with it. Each

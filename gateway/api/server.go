@@ -203,6 +203,13 @@ type Config struct {
 	// returns nil. It is asked when the channel of d becomes another one that is
 	// not empty, before anything is stored. Without it all topics are good.
 	CheckChannel func(d gateway.Device, channel string) error
+	// CheckRelay says why a device cannot have a relay, or returns nil. It is
+	// asked when the relay becomes another one, before anything is stored; id is
+	// 0 for a device that is to be added. Without it all relays are good.
+	CheckRelay func(id gateway.DeviceID, r gateway.Relay) error
+	// RelayProblem says in a sentence why the relay of a device does not work
+	// now, or returns "". Without it none has a problem.
+	RelayProblem func(id gateway.DeviceID) string
 	// Host reports whether a host name or address (without port) is the
 	// gateway's own.
 	Host func(host string) bool
