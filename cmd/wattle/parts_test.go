@@ -48,7 +48,8 @@ func TestImporter_spool_leavesNothing(t *testing.T) {
 	done()
 	cut := api.ImportFile{Name: "x.csv", Body: iotest.ErrReader(io.ErrUnexpectedEOF)}
 	_, _, err = im.spool(cut)
-	if gateway.CodeOf(err) != gateway.CodeInvalid || !strings.Contains(err.Error(), "x.csv: the file did not") {
+	if gateway.CodeOf(err) != gateway.CodeInvalid ||
+		!strings.Contains(err.Error(), "x.csv: the file did not") {
 		t.Errorf("a file that does not arrive: %v", err)
 	}
 	im.dir = filepath.Join(im.dir, "missing")
@@ -80,7 +81,9 @@ func TestFillSpool_bound(t *testing.T) {
 
 func TestRemoveSpools_ownAlone(t *testing.T) {
 	dir := t.TempDir()
-	for _, name := range []string{"import-1", "import-398231", "import-house.csv", "import-2.csv", "wattle.db"} {
+	for _, name := range []string{
+		"import-1", "import-398231", "import-house.csv", "import-2.csv", "wattle.db",
+	} {
 		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
 			t.Fatal(err)
 		}

@@ -123,7 +123,8 @@ func TestImporter_Import_devices(t *testing.T) {
 		}
 	}
 	got, res, err := importInto(t, ingest.File{Body: strings.NewReader(
-		head + "a,2026-01-01 00:01:00,5\n A ,2026-01-01 00:02:00,5\nKÜ,1700000000,1\nkü,1700000001,1\n",
+		head + "a,2026-01-01 00:01:00,5\n A ,2026-01-01 00:02:00,5\n" +
+			"KÜ,1700000000,1\nkü,1700000001,1\n",
 	)})
 	want := map[string]int{"A": 3, "KÜ": 2}
 	if diff := cmp.Diff(want, got); err != nil || diff != "" || len(res.Devices) != 2 {
@@ -133,8 +134,11 @@ func TestImporter_Import_devices(t *testing.T) {
 
 // A row that is not stored makes no device.
 func TestImporter_Import_noDeviceWithoutReadings(t *testing.T) {
-	const text = "device,time,power_w\nA,2026-01-01 00:00:00,5\nB,yesterday,5\nC,2026-01-01 00:00:00,1e7\n"
-	for _, f := range []ingest.File{{}, {SkipBad: true}, {DryRun: true}, {DryRun: true, SkipBad: true}} {
+	const text = "device,time,power_w\n" +
+		"A,2026-01-01 00:00:00,5\nB,yesterday,5\nC,2026-01-01 00:00:00,1e7\n"
+	for _, f := range []ingest.File{
+		{}, {SkipBad: true}, {DryRun: true}, {DryRun: true, SkipBad: true},
+	} {
 		f.Body = strings.NewReader(text)
 		want := map[string]int{}
 		if f.SkipBad && !f.DryRun {
@@ -170,11 +174,13 @@ func TestImporter_Import_manyDevices(t *testing.T) {
 		t.Errorf("1000 devices: made %d, skipped %d, %v", len(got), res.Skipped, err)
 	}
 	_, _, err = importInto(t, ingest.File{Body: strings.NewReader("Date & Time,x [kW],X [kW]\n")})
-	if gateway.CodeOf(err) != gateway.CodeInvalid || !strings.Contains(err.Error(), `"X [kW]" is there twice`) {
+	if gateway.CodeOf(err) != gateway.CodeInvalid ||
+		!strings.Contains(err.Error(), `"X [kW]" is there twice`) {
 		t.Errorf("a circuit twice: %v", err)
 	}
 	_, _, err = importInto(t, ingest.File{Body: strings.NewReader("Date & Time,a\u202eb [kW]\n")})
-	if gateway.CodeOf(err) != gateway.CodeInvalid || !strings.Contains(err.Error(), "line 1: the column") {
+	if gateway.CodeOf(err) != gateway.CodeInvalid ||
+		!strings.Contains(err.Error(), "line 1: the column") {
 		t.Errorf("a circuit with a bad name: %v", err)
 	}
 }
@@ -208,13 +214,13 @@ func TestImporter_Import_longRows(t *testing.T) {
 	const head = "device,time,power_w\n\n\r\nA,2026-01-01 00:00:00,5\n" // the row is line 4
 	const most = 1 << 20
 	row := func(n int) string { return "A,2026-01-01 00:01:00," + strings.Repeat(" ", n-24) + "5\n" }
-	if got, _, err := importInto(t, ingest.File{Body: strings.NewReader(head + row(most))}); err != nil ||
-		got["A"] != 2 {
+	got, _, err := importInto(t, ingest.File{Body: strings.NewReader(head + row(most))})
+	if err != nil || got["A"] != 2 {
 		t.Errorf("a row of 1 MiB: %v, %v", got, err)
 	}
 	blank := strings.Repeat("\r\n", most*5/8) // the CSV reader passes over them within one row
-	if got, _, err := importInto(t, ingest.File{Body: strings.NewReader(head + blank + row(99))}); err != nil ||
-		got["A"] != 2 {
+	got, _, err = importInto(t, ingest.File{Body: strings.NewReader(head + blank + row(99))})
+	if err != nil || got["A"] != 2 {
 		t.Errorf("blank lines: %v, %v", got, err)
 	}
 	for name, text := range map[string]string{
@@ -238,8 +244,10 @@ func TestImporter_Import_longRows(t *testing.T) {
 			}
 		}
 	}
-	_, _, err := importInto(t, ingest.File{Body: strings.NewReader(strings.Repeat("x", 2*most))})
-	if gateway.CodeOf(err) != gateway.CodeInvalid || !strings.Contains(err.Error(), "line 1: the row") {
+	long := strings.Repeat("x", 2*most)
+	_, _, err = importInto(t, ingest.File{Body: strings.NewReader(long)})
+	if gateway.CodeOf(err) != gateway.CodeInvalid ||
+		!strings.Contains(err.Error(), "line 1: the row") {
 		t.Errorf("a long first line: %v", err)
 	}
 }
