@@ -5,6 +5,7 @@ import (
 	"encoding/csv"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"strconv"
 	"time"
@@ -17,7 +18,7 @@ func (s *Server) importReadings(w http.ResponseWriter, r *http.Request) error {
 	p := s.params(r)
 	f := ImportFile{
 		Name: p.text("name", "upload"), Format: p.text("format", "auto"), Zone: s.cfg.Zone,
-		DryRun: p.flag("dry_run"), SkipBad: p.flag("skip_bad"), Body: r.Body,
+		DryRun: p.flag("dry_run"), SkipBad: p.flag("skip_bad"),
 	}
 	if name := p.text("zone", ""); name != "" {
 		zone, err := time.LoadLocation(name)
@@ -31,11 +32,12 @@ func (s *Server) importReadings(w http.ResponseWriter, r *http.Request) error {
 	if err := p.done(); err != nil {
 		return err
 	}
-	// A large file takes as long as it takes.
+	// A large file takes as long as it takes, if it goes on coming.
 	rc := http.NewResponseController(w)
-	_ = rc.SetReadDeadline(time.Time{})  // not supported in process: nothing to lift
-	_ = rc.SetWriteDeadline(time.Time{}) // the same
+	f.Body = &steadyBody{body: r.Body, rc: rc}
+	_ = rc.SetWriteDeadline(time.Time{}) // in process: none to move
 	res, err := s.cfg.Importer.Import(r.Context(), f)
+	_ = rc.SetWriteDeadline(time.Now().Add(streamWrite)) // the same
 	if err != nil {
 		return err
 	}
@@ -46,6 +48,32 @@ func (s *Server) importReadings(w http.ResponseWriter, r *http.Request) error {
 		})
 	}
 	return writeJSON(w, http.StatusOK, res)
+}
+
+// streamRead is how long a body that streams may pause.
+const streamRead = 30 * time.Second
+
+// steadyBody is a body that may take any time but must not pause for longer
+// than streamRead. It is not safe for concurrent use.
+type steadyBody struct {
+	body io.Reader
+	rc   *http.ResponseController
+	err  error // how it ended
+}
+
+// Read implements io.Reader.
+func (b *steadyBody) Read(p []byte) (int, error) {
+	if b.err != nil {
+		return 0, b.err
+	}
+	_ = b.rc.SetReadDeadline(time.Now().Add(streamRead)) // in process: none to move
+	n, err := b.body.Read(p)
+	if err != nil {
+		// The server reads on to see whether the caller leaves: in its own time.
+		b.err = err
+		_ = b.rc.SetReadDeadline(time.Time{}) // the same
+	}
+	return n, err
 }
 
 // exportReadings streams the readings of one device or of all as CSV or JSON
