@@ -72,7 +72,8 @@ func TestLive_endsWithItsCredential(t *testing.T) {
 	}{
 		{"token", "DELETE", "/tokens/guest", nil, bearer(g.newToken("guest", "viewer"))},
 		{
-			"session", "PUT", "/members/anna/password", map[string]string{"password": "another horse"},
+			"session", "PUT", "/members/anna/password",
+			map[string]string{"password": "another horse"},
 			func(r *http.Request) { r.Header.Set("Cookie", in.header.Get("Set-Cookie")) },
 		},
 	} {

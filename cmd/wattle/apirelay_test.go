@@ -32,7 +32,8 @@ func TestAPI_relays(t *testing.T) {
 		ID      int64
 		Problem *string `json:"relay_problem"`
 		Relay   *gateway.Relay
-	}) {
+	},
+	) {
 		t.Helper()
 		r := httptest.NewRequest(method, "/api/v1"+path, strings.NewReader(body))
 		r.Header.Set("Content-Type", "application/json")

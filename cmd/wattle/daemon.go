@@ -219,6 +219,8 @@ func (d *daemon) apiConfig() api.Config {
 		DeviceTopics: deviceTopics,
 		Changed:      d.changed,
 		CheckChannel: d.access.checkChannel,
+		CheckRelay:   d.checkRelay,
+		RelayProblem: d.relayProblem,
 		Host:         d.hosts.own,
 		Ready:        d.ready,
 		Page:         web.Handler(web.Options{}),
@@ -295,10 +297,15 @@ func (d *daemon) switchRelay(id gateway.DeviceID, on bool) error {
 	if err := d.relays.Set(id, on); err != nil {
 		return err
 	}
+	d.reportRelay(id, on)
+	return nil
+}
+
+// reportRelay takes the level of a relay for what its device reports.
+func (d *daemon) reportRelay(id gateway.DeviceID, on bool) {
 	d.report(id, gateway.Report{
 		Has: gateway.ReportOn | gateway.ReportOnline, On: on, Online: true,
 	}, gateway.InstantOf(time.Now()))
-	return nil
 }
 
 // recordCommand shows a command to viewers and writes it down.
@@ -400,6 +407,32 @@ func (d *daemon) configureRelays() {
 	if err := d.relays.Configure(relays); err != nil {
 		d.log.Error("opening relays", "err", err)
 	}
+	for id := range relays {
+		on, known := d.relays.State(id)
+		if s, _ := d.devices.State(id); known && !s.Known.Has(gateway.KnownOn) {
+			d.reportRelay(id, on) // the level that it was opened with
+		}
+	}
+}
+
+// checkRelay tells why a device cannot have a relay: another has its line.
+func (d *daemon) checkRelay(id gateway.DeviceID, r gateway.Relay) error {
+	for _, dev := range d.devices.Devices() {
+		if dev.Relay != nil && dev.ID != id && dev.Relay.Line == r.Line {
+			return gateway.Conflictf("the line %s belongs to %s", r.Line, dev.Alias)
+		}
+	}
+	return nil
+}
+
+// relayProblem says why the relay of a device does not work, or returns "".
+func (d *daemon) relayProblem(id gateway.DeviceID) string {
+	for _, p := range d.relays.Problems() {
+		if p.Device == id {
+			return p.Reason
+		}
+	}
+	return ""
 }
 
 // ready says why the gateway is not ready, or returns nil.

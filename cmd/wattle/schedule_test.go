@@ -102,6 +102,9 @@ func TestSchedule_switchesARelay(t *testing.T) {
 	if asked.Line != "gpiochip0:17" || !asked.ActiveLow || asked.Initial != "off" {
 		t.Errorf("the line was asked for as %+v", asked)
 	}
+	if s := g.state(d.ID); !s.Known.Has(gateway.KnownOn) || s.On {
+		t.Errorf("the level that it was opened with is not shown: %+v", s)
+	}
 	g.must("PUT", fmt.Sprintf("/devices/%d/schedule", d.ID), json.RawMessage(around(g)), nil)
 	eventually(t, "the relay to be on", func() bool { on, set, _ := line.now(); return set && on })
 	eventually(t, "the device to be on", func() bool { return g.state(d.ID).On })
@@ -112,15 +115,21 @@ func TestSchedule_switchesARelay(t *testing.T) {
 		t.Error("the relay is on after the command")
 	}
 	// A second device on the same line, and a line that is not there.
-	for _, body := range []string{
-		`{"alias":"Other","dialect":"","relay":{"line":"gpiochip0:17"}}`,
-		`{"alias":"Lost","dialect":"","relay":{"line":"gpiochip0:99"}}`,
-	} {
-		var other deviceJSON
-		g.must("POST", "/devices", json.RawMessage(body), &other)
-		if c := g.command(other.ID, `{"action":"on"}`); c["status"] != "failed" || c["reason"] == nil {
-			t.Errorf("%s: the command ended %v: %v", body, c["status"], c["reason"])
-		}
+	a := g.do("POST", "/api/v1/devices", `{"alias":"Other","dialect":"","relay":{"line":"gpiochip0:17"}}`)
+	if a.status != http.StatusConflict || !strings.Contains(string(a.body), "Pump") {
+		t.Errorf("a line that another device has: %d %s", a.status, a.body)
+	}
+	var lost struct {
+		ID      int64
+		Problem string `json:"relay_problem"`
+	}
+	g.must("POST", "/devices", json.RawMessage(`{"alias":"Lost","dialect":"","relay":{"line":"gpiochip0:99"}}`), &lost)
+	g.get(fmt.Sprintf("/devices/%d", lost.ID), &lost)
+	if !strings.Contains(lost.Problem, "no such line") {
+		t.Errorf("the problem of a relay that is not there is %q", lost.Problem)
+	}
+	if c := g.command(lost.ID, `{"action":"on"}`); c["status"] != "failed" || c["reason"] == nil {
+		t.Errorf("its command ended %v: %v", c["status"], c["reason"])
 	}
 	if on, _, _ := line.now(); on {
 		t.Error("another device switched the relay")
