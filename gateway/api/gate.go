@@ -46,6 +46,7 @@ func tooManyPoints(devices int) error {
 // keeps the disk busy. One large one at most leaves a place for small ones.
 type seriesGate struct{ all, large chan struct{} }
 
+// newSeriesGate returns a gate that nobody has entered.
 func newSeriesGate() seriesGate {
 	return seriesGate{make(chan struct{}, seriesAtOnce), make(chan struct{}, 1)}
 }
