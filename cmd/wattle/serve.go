@@ -118,6 +118,9 @@ func serve(ctx context.Context, cfg config.Config, log *slog.Logger, out io.Writ
 		return err
 	}
 	defer func() { err = errors.Join(err, lock.release()) }()
+	if err := removeSpools(cfg.DataDir); err != nil {
+		return err
+	}
 	d, err := assemble(ctx, cfg, modeServe, log)
 	if err != nil {
 		return err
