@@ -51,7 +51,7 @@ func (s *Store) AddCredential(
 		}
 		res, err := tx.Exec(`INSERT INTO credential
 			(name, name_key, kind, username, hash, device_id, rights, created_ms, last_used_ms)
-			VALUES (?,?,?,?,?,?,?,?,?)`, c.Name, fold(c.Name), c.Kind, c.Username, hash[:],
+			VALUES (?,?,?,?,?,?,?,?,?)`, c.Name, gateway.FoldName(c.Name), c.Kind, c.Username, hash[:],
 			ref(c.Device), rights, c.Created, c.LastUsed)
 		if err != nil {
 			return err
@@ -77,7 +77,7 @@ func checkCredential(ctx context.Context, tx *sql.Tx, c gateway.Credential) erro
 	var name, username string
 	err := tx.QueryRow(`SELECT id, name, username FROM credential WHERE username = ?1
 		OR (name_key = ?2 AND kind <> 'device' AND ?3 <> 'device')`,
-		c.Username, fold(c.Name), c.Kind).Scan(&id, &name, &username)
+		c.Username, gateway.FoldName(c.Name), c.Kind).Scan(&id, &name, &username)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		return nil

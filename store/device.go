@@ -37,7 +37,7 @@ func (s *Store) AddDevice(ctx context.Context, d gateway.Device) (gateway.Device
 		res, err := tx.Exec(`INSERT INTO device (uuid, alias, alias_key, description, dialect,
 			topic, role, parent_id, room, icon, tags, member_id, schedule, relay,
 			created_ms, version) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)`,
-			d.UUID, d.Alias, fold(d.Alias), d.Description, d.Dialect, d.Topic, d.Role,
+			d.UUID, d.Alias, gateway.FoldName(d.Alias), d.Description, d.Dialect, d.Topic, d.Role,
 			ref(d.Parent), d.Room, d.Icon, texts.tags, ref(d.Member), texts.schedule,
 			texts.relay, d.Created, d.Version)
 		if err != nil {
@@ -89,7 +89,7 @@ func (s *Store) UpdateDevice(ctx context.Context, d gateway.Device) (gateway.Dev
 		_, err = tx.Exec(`UPDATE device SET alias = ?, alias_key = ?, description = ?,
 			dialect = ?, topic = ?, role = ?, parent_id = ?, room = ?, icon = ?, tags = ?,
 			member_id = ?, schedule = ?, relay = ?, version = ? WHERE id = ?`,
-			d.Alias, fold(d.Alias), d.Description, d.Dialect, d.Topic, d.Role, ref(d.Parent),
+			d.Alias, gateway.FoldName(d.Alias), d.Description, d.Dialect, d.Topic, d.Role, ref(d.Parent),
 			d.Room, d.Icon, texts.tags, ref(d.Member), texts.schedule, texts.relay,
 			d.Version, d.ID)
 		return err
@@ -253,7 +253,7 @@ func checkTaken(tx *sql.Tx, d gateway.Device) error {
 		what, where string
 		args        []any
 	}{
-		{fmt.Sprintf("alias %q", d.Alias), "alias_key = ?", []any{fold(d.Alias)}},
+		{fmt.Sprintf("alias %q", d.Alias), "alias_key = ?", []any{gateway.FoldName(d.Alias)}},
 		{
 			fmt.Sprintf("topic %q of dialect %s", d.Topic, d.Dialect),
 			"dialect = ? AND topic = ? AND dialect <> '' AND topic <> ''",
@@ -298,11 +298,6 @@ func checkParent(tx *sql.Tx, d gateway.Device) error {
 // ref returns an id as a column that refers to a row: NULL for 0.
 func ref[T ~int64](id T) sql.NullInt64 {
 	return sql.NullInt64{Int64: int64(id), Valid: id != 0}
-}
-
-// fold returns what names have in common that differ in case alone.
-func fold(name string) string {
-	return strings.ToLower(strings.ToUpper(strings.TrimSpace(name)))
 }
 
 // newUUID returns a random UUID, version 4 of RFC 9562.

@@ -27,7 +27,7 @@ func (s *Store) AddMember(
 	}
 	err := s.write(ctx, fmt.Sprintf("adding member %q", name), func(tx *sql.Tx) error {
 		res, err := tx.Exec(`INSERT INTO member (name, name_key, role, password_hash, created_ms)
-			VALUES (?,?,?,?,?)`, name, fold(name), role, passwordHash, m.Created)
+			VALUES (?,?,?,?,?)`, name, gateway.FoldName(name), role, passwordHash, m.Created)
 		if isUnique(err) {
 			return gateway.Conflictf("there is already a member %q", name)
 		}
@@ -63,7 +63,7 @@ func (s *Store) MemberByName(
 ) (m gateway.Member, passwordHash string, err error) {
 	err = s.r.QueryRowContext(ctx,
 		`SELECT id, name, role, created_ms, password_hash FROM member WHERE name_key = ?`,
-		fold(name)).Scan(&m.ID, &m.Name, &m.Role, &m.Created, &passwordHash)
+		gateway.FoldName(name)).Scan(&m.ID, &m.Name, &m.Role, &m.Created, &passwordHash)
 	if errors.Is(err, sql.ErrNoRows) {
 		err = gateway.NotFoundf("there is no member %q", name)
 	}
@@ -91,7 +91,7 @@ func (s *Store) SetPassword(ctx context.Context, id gateway.MemberID, hash strin
 // CodeConflict.
 func (s *Store) RemoveMember(ctx context.Context, name string) error {
 	return s.write(ctx, fmt.Sprintf("removing member %q", name), func(tx *sql.Tx) error {
-		m, err := scanMember(tx.QueryRow(selectMember+"WHERE name_key = ?", fold(name)))
+		m, err := scanMember(tx.QueryRow(selectMember+"WHERE name_key = ?", gateway.FoldName(name)))
 		if errors.Is(err, sql.ErrNoRows) {
 			return gateway.NotFoundf("there is no member %q", name)
 		}

@@ -35,7 +35,7 @@ func (s *Store) AddToken(
 		}
 		res, err := tx.Exec(`INSERT INTO token
 			(name, name_key, hash, member_id, role, created_ms, expires_ms, last_used_ms)
-			VALUES (?,?,?,?,?,?,?,?)`, t.Name, fold(t.Name), hash[:], ref(t.Member), t.Role,
+			VALUES (?,?,?,?,?,?,?,?)`, t.Name, gateway.FoldName(t.Name), hash[:], ref(t.Member), t.Role,
 			t.Created, t.Expires, t.LastUsed)
 		if isUnique(err) {
 			return gateway.Conflictf("there is already a token %q; revoke it first", t.Name)
@@ -82,7 +82,7 @@ func (s *Store) TouchToken(ctx context.Context, id int64, at gateway.Instant) er
 // RevokeToken removes the token with the name, whatever its case.
 func (s *Store) RevokeToken(ctx context.Context, name string) error {
 	return s.write(ctx, fmt.Sprintf("revoking token %q", name), func(tx *sql.Tx) error {
-		res, err := tx.Exec(`DELETE FROM token WHERE name_key = ?`, fold(name))
+		res, err := tx.Exec(`DELETE FROM token WHERE name_key = ?`, gateway.FoldName(name))
 		if err != nil {
 			return err
 		}

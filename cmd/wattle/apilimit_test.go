@@ -110,7 +110,7 @@ func TestLive_streamsOfOnePrincipal(t *testing.T) {
 	g := startGateway(t)
 	mine, other := bearer(g.newToken("many", "viewer")), bearer(g.newToken("few", "viewer"))
 	var first *http.Response
-	for i := range 16 {
+	for i := range 64 {
 		resp := g.openLive(mine)
 		if resp.StatusCode != http.StatusOK {
 			t.Fatalf("stream %d: got %s", i, resp.Status)

@@ -145,7 +145,7 @@ func (s *Server) apply(in deviceInput, d *gateway.Device) error {
 		if from == nil {
 			return
 		}
-		if fault := checkText(*from, most, lines); fault != "" {
+		if fault := gateway.CheckText(*from, most, lines); fault != "" {
 			bad(field, fault)
 		}
 		*to = strings.TrimSpace(*from)
@@ -183,7 +183,7 @@ func (s *Server) apply(in deviceInput, d *gateway.Device) error {
 			bad("tags", "are more than 20")
 		}
 		for i, tag := range d.Tags {
-			if fault := checkText(tag, 40, false); fault != "" || tag == "" {
+			if fault := gateway.CheckText(tag, 40, false); fault != "" || tag == "" {
 				bad(fmt.Sprintf("tags[%d]", i), "is empty, too long or cannot be shown")
 			}
 		}
@@ -216,7 +216,7 @@ func (s *Server) applyTopic(d *gateway.Device, bad func(field, detail string)) {
 	switch {
 	case d.Topic == "":
 		bad("topic", "is missing, and the alias gives none")
-	case !gateway.ValidTopic(d.Topic) || strings.ContainsFunc(d.Topic, unprintable):
+	case !gateway.ValidTopic(d.Topic) || gateway.CheckText(d.Topic, 128, false) != "":
 		bad("topic", "holds a wildcard or characters that cannot be shown")
 	case len(d.Topic) > 128 || strings.Count(d.Topic, "/") > 6:
 		bad("topic", "is longer than 128 bytes or deeper than 7 levels")
@@ -257,7 +257,7 @@ func applyRelay(r *gateway.Relay, bad func(field, detail string)) {
 	if r.Safe == "" {
 		r.Safe = "off"
 	}
-	if r.Line == "" || checkText(r.Line, 60, false) != "" {
+	if r.Line == "" || gateway.CheckText(r.Line, 60, false) != "" {
 		bad("relay.line", "is missing; it is chip:offset, such as gpiochip0:17")
 	}
 	if r.Initial != "on" && r.Initial != "off" {

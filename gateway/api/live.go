@@ -17,7 +17,7 @@ const (
 	heartbeatEvery = 15 * time.Second
 	streamWrite    = 30 * time.Second // a viewer that takes nothing for so long is dropped
 	askEvery       = time.Second      // how old a viewer's rights may be while something is sent
-	streamsEach    = 16               // open at once for one principal
+	streamsEach    = 64               // open at once for one principal
 )
 
 // getLive streams server-sent events: first the state of each device, then

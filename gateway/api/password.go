@@ -109,10 +109,8 @@ func checkName(field, name string) error {
 	switch {
 	case name == "":
 		return invalid(field, "is missing")
-	case utf8.RuneCountInString(name) > 64:
-		return invalid(field, "is longer than 64 characters")
-	case !utf8.ValidString(name) || strings.ContainsFunc(name, unprintable):
-		return invalid(field, "holds characters that cannot be shown")
+	case gateway.CheckText(name, 64, false) != "":
+		return invalid(field, gateway.CheckText(name, 64, false))
 	case strings.ContainsAny(name, "/+#"):
 		return invalid(field, "holds /, + or #, which have a meaning in topics")
 	}

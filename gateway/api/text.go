@@ -1,32 +1,6 @@
 package api
 
-import (
-	"fmt"
-	"strings"
-	"unicode"
-	"unicode/utf8"
-)
-
-// unprintable reports whether r must not stand in a name: control characters,
-// and those that turn the direction of text around.
-func unprintable(r rune) bool {
-	return unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) || r == utf8.RuneError
-}
-
-// checkText tells why a text of a person is not good, or returns "".
-func checkText(text string, most int, lines bool) string {
-	if n := utf8.RuneCountInString(text); n > most {
-		return fmt.Sprintf("has %d characters; %d are the most", n, most)
-	}
-	bad := unprintable
-	if lines {
-		bad = func(r rune) bool { return unprintable(r) && r != '\n' && r != '\t' }
-	}
-	if !utf8.ValidString(text) || strings.ContainsFunc(text, bad) {
-		return "holds characters that cannot be shown"
-	}
-	return ""
-}
+import "strings"
 
 // slug makes a name for a topic out of a text: small letters, digits and
 // dashes. It may be empty.
