@@ -247,13 +247,8 @@ func runOf(r *reader, t byte) int {
 	return shortRuns + 1 + r.count("zeros", MaxReadings)
 }
 
-// literal returns the residual that the token t, above longRun, stands for.
-func literal(r *reader, t byte) int64 {
-	if t < escape {
-		return unzigzag(uint64(t - longRun))
-	}
-	return unzigzag(maxLit + r.uvarint())
-}
+// farLiteral returns the residual that an escape token stands for.
+func farLiteral(r *reader) int64 { return unzigzag(maxLit + r.uvarint()) }
 
 // deltasFrom fills dst with the sums of the residuals in body and base, and
 // returns how many there are; never more than fit.
@@ -264,7 +259,11 @@ func deltasFrom(r *reader, dst []int64, body []byte, base int64) int {
 			if n == len(dst) {
 				return n + 1
 			}
-			base += literal(r, t)
+			if t < escape {
+				base += unzigzag(uint64(t - longRun))
+			} else {
+				base += farLiteral(r)
+			}
 			dst[n] = base
 			n++
 			continue
@@ -273,8 +272,9 @@ func deltasFrom(r *reader, dst []int64, body []byte, base int64) int {
 		if run > len(dst)-n {
 			return len(dst) + 1
 		}
-		for i := range dst[n : n+run] {
-			dst[n+i] = base
+		part := dst[n : n+run]
+		for i := range part {
+			part[i] = base
 		}
 		n += run
 	}
@@ -290,7 +290,11 @@ func levelsFrom(r *reader, dst []int64, body []byte, base int64) int {
 			if n == len(dst) {
 				return n + 1
 			}
-			dst[n] = base + literal(r, t)
+			if t < escape {
+				dst[n] = base + unzigzag(uint64(t-longRun))
+			} else {
+				dst[n] = base + farLiteral(r)
+			}
 			n++
 			continue
 		}
@@ -298,8 +302,9 @@ func levelsFrom(r *reader, dst []int64, body []byte, base int64) int {
 		if run > len(dst)-n {
 			return len(dst) + 1
 		}
-		for i := range dst[n : n+run] {
-			dst[n+i] = base
+		part := dst[n : n+run]
+		for i := range part {
+			part[i] = base
 		}
 		n += run
 	}

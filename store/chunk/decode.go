@@ -36,12 +36,12 @@ func (d *Decoder) Append(dst []gateway.Reading, data []byte) ([]gateway.Reading,
 	all := slices.Grow(dst, h.Count)[:len(dst)+h.Count]
 	rs := all[len(dst):]
 	g := d.times(&r, rs, h)
-	has := fields(&r, rs, h.Device)
-	if has&gateway.HasPower != 0 {
-		d.power(&r, rs)
+	powers, counters := fields(&r, rs, h.Device)
+	if powers > 0 {
+		d.power(&r, rs, powers)
 	}
-	if has&gateway.HasEnergy != 0 {
-		d.energy(&r, rs, g)
+	if counters > 0 {
+		d.energy(&r, rs, g, counters, powers == h.Count)
 	}
 	if len(r.b) > 0 {
 		r.fail("%d bytes too many", len(r.b))
@@ -93,40 +93,37 @@ func (d *Decoder) times(r *reader, rs []gateway.Reading, h Header) grid {
 }
 
 // fields sets which fields rs have, and what else is the same for many, and
-// returns all fields that occur.
-func fields(r *reader, rs []gateway.Reading, device gateway.DeviceID) (all gateway.ReadingFields) {
+// returns how many have a power and how many a counter.
+func fields(
+	r *reader, rs []gateway.Reading, device gateway.DeviceID,
+) (powers, counters int) {
 	for len(rs) > 0 && r.err == nil {
 		head := r.uvarint()
 		has := gateway.ReadingFields(head & 3)
 		if head>>2 == 0 || head>>2 > uint64(len(rs)) || has == 0 {
 			r.fail("a run of %d readings with fields %d", head>>2, has)
-			return all
+			return 0, 0
 		}
-		for i := range rs[:head>>2] {
+		run := int(head >> 2)
+		for i := range rs[:run] {
 			rs[i].Device, rs[i].Has = device, has
 			rs[i].Power, rs[i].Energy = 0, 0
 		}
-		all |= has
-		rs = rs[head>>2:]
-	}
-	return all
-}
-
-// having returns how many of rs have the field.
-func having(rs []gateway.Reading, field gateway.ReadingFields) int {
-	n := 0
-	for i := range rs {
-		if rs[i].Has&field != 0 {
-			n++
+		if has&gateway.HasPower != 0 {
+			powers += run
 		}
+		if has&gateway.HasEnergy != 0 {
+			counters += run
+		}
+		rs = rs[run:]
 	}
-	return n
+	return powers, counters
 }
 
-// power reads the power of the readings that have one.
-func (d *Decoder) power(r *reader, rs []gateway.Reading) {
+// power reads the power of the readings that have one, n of them.
+func (d *Decoder) power(r *reader, rs []gateway.Reading, n int) {
 	unit := int64(r.uvarint())
-	x := d.vals[:having(rs, gateway.HasPower)]
+	x := d.vals[:n]
 	d.c.read(r, x)
 	if r.err != nil {
 		return
@@ -145,8 +142,9 @@ func (d *Decoder) power(r *reader, rs []gateway.Reading) {
 	}
 }
 
-// energy reads the counter of the readings that have one.
-func (d *Decoder) energy(r *reader, rs []gateway.Reading, g grid) {
+// energy reads the counter of the readings that have one, n of them; powered
+// says that all have a power.
+func (d *Decoder) energy(r *reader, rs []gateway.Reading, g grid, n int, powered bool) {
 	unit := int64(r.uvarint())
 	sum := integral{how: r.byte(), unit: 1}
 	if sum.how >= predictors {
@@ -159,7 +157,7 @@ func (d *Decoder) energy(r *reader, rs []gateway.Reading, g grid) {
 			r.fail("a counter in units of %d", unit)
 		}
 	}
-	x := d.vals[:having(rs, gateway.HasEnergy)]
+	x := d.vals[:n]
 	d.c.read(r, x)
 	if r.err != nil {
 		return
@@ -172,21 +170,35 @@ func (d *Decoder) energy(r *reader, rs []gateway.Reading, g grid) {
 				x = x[1:]
 			}
 		}
-	case len(x) == len(rs) && sum.how&onBeat == 0 && having(rs, gateway.HasPower) == len(rs):
-		sum.whole(rs, x, unit)
+	case len(x) == len(rs) && powered && sum.how&onBeat == 0:
+		sum.byStamps(rs, x, unit)
+	case len(x) == len(rs) && powered && len(d.beats) == 0:
+		sum.byBeats(rs, x, unit, g.length())
 	default:
 		d.follow(sum, rs, x, unit, g)
 	}
 }
 
-// whole sets the counters of rs, which all have one and a power.
-func (s integral) whole(rs []gateway.Reading, x []int64, unit int64) {
+// byStamps sets the counters of rs, which all have one and a power.
+func (s integral) byStamps(rs []gateway.Reading, x []int64, unit int64) {
 	last := rs[0].At
 	var rise int64
 	x = x[:len(rs)]
 	for i := range rs {
 		rise += s.step(int64(rs[i].Power), int64(rs[i].At-last))
 		last = rs[i].At
+		rs[i].Energy = gateway.Energy((rise + x[i]) * unit)
+	}
+}
+
+// byBeats sets the counters of rs, which all have one and a power, and come
+// with each beat.
+func (s integral) byBeats(rs []gateway.Reading, x []int64, unit, beat int64) {
+	rise := s.step(int64(rs[0].Power), 0)
+	rs[0].Energy = gateway.Energy((rise + x[0]) * unit)
+	x = x[:len(rs)]
+	for i := 1; i < len(rs); i++ {
+		rise += s.step(int64(rs[i].Power), beat)
 		rs[i].Energy = gateway.Energy((rise + x[i]) * unit)
 	}
 }
