@@ -242,3 +242,48 @@ func FuzzDecoder(f *testing.F) {
 		}
 	})
 }
+
+func TestBatch_roundTrip(t *testing.T) {
+	const both = gateway.HasPower | gateway.HasEnergy
+	want := []gateway.Reading{
+		{Device: 1, At: 5, Power: -7, Has: gateway.HasPower},
+		{Device: 1, At: 4, Energy: 9, Has: gateway.HasEnergy},
+		{Device: 9, At: math.MaxInt64, Power: math.MinInt64, Energy: math.MaxInt64, Has: both},
+		{Device: 9, At: math.MinInt64, Power: math.MaxInt64, Energy: math.MinInt64, Has: both},
+	}
+	data := chunk.AppendBatch([]byte("x"), want)[1:]
+	got, err := chunk.ReadBatch(want[:1:1], data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(append(want[:1:1], want...), got); diff != "" {
+		t.Errorf("readings (-want +got):\n%s", diff)
+	}
+	for i := range len(data) * 8 {
+		data[i/8] ^= 1 << (i % 8)
+		got, err := chunk.ReadBatch(want[:1:1], data)
+		if !errors.Is(err, chunk.ErrDamaged) || len(got) != 1 {
+			t.Fatalf("bit %d flipped: %d readings, error %v", i, len(got), err)
+		}
+		data[i/8] ^= 1 << (i % 8)
+	}
+}
+
+// FuzzBatch reads whatever has the right checksum.
+func FuzzBatch(f *testing.F) {
+	data := chunk.AppendBatch(nil, household(1, 60)[3][5000:5010])
+	f.Add(data[:len(data)-4])
+	f.Fuzz(func(t *testing.T, body []byte) {
+		rs, err := chunk.ReadBatch(nil, seal(body))
+		if err != nil {
+			if !errors.Is(err, chunk.ErrDamaged) || len(rs) > 0 {
+				t.Fatalf("%d readings, error %v", len(rs), err)
+			}
+			return
+		}
+		again, err := chunk.ReadBatch(nil, chunk.AppendBatch(nil, rs))
+		if diff := cmp.Diff(rs, again); diff != "" || err != nil {
+			t.Fatalf("error %v, readings (-want +got):\n%s", err, diff)
+		}
+	})
+}
