@@ -195,11 +195,11 @@ func (s *Store) sealOne(ctx context.Context, want wanted) (done bool, err error)
 	p := s.takePacker()
 	defer s.packers.Put(p)
 	doing := fmt.Sprintf("sealing readings of device %d", j.device)
-	for rest := j.rs; len(rest) > 0; {
+	for len(j.rs) > 0 {
 		var n int
 		var to int64
 		err := s.write(ctx, doing, func(tx *sql.Tx) (err error) {
-			if n, err = s.sealSome(ctx, tx, p, j.device, rest); err != nil || n < len(rest) {
+			if n, err = s.sealSome(ctx, tx, p, j.device, j.rs); err != nil || n < len(j.rs) {
 				return err
 			}
 			to, err = s.deleteTail(tx, j)
@@ -208,11 +208,9 @@ func (s *Store) sealOne(ctx context.Context, want wanted) (done bool, err error)
 		if err != nil {
 			return false, err
 		}
-		rest = rest[n:]
-		if len(rest) == 0 {
-			s.tail.sealed(j)
-			s.tail.deleted(to)
-		}
+		s.tail.sealed(j, n)
+		s.tail.deleted(to)
+		j.rs = j.rs[n:]
 	}
 	return false, nil
 }

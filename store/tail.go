@@ -137,8 +137,10 @@ func (t *tail) job(want wanted) (job, bool) {
 	return found, found.rs != nil
 }
 
-// sealed forgets what of j is still as it was.
-func (t *tail) sealed(j job) {
+// sealed forgets the first n readings of j, as far as they are still as they
+// were. With the last of them nothing of the device is left in the rows up to
+// j.mark.
+func (t *tail) sealed(j job, n int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	p := t.devices[j.device]
@@ -147,7 +149,7 @@ func (t *tail) sealed(j job) {
 	}
 	t.total -= len(p.rs)
 	var rest []gateway.Reading
-	done := j.rs
+	done := j.rs[:n]
 	for _, r := range p.rs {
 		for len(done) > 0 && done[0].At < r.At {
 			done = done[1:]
@@ -160,8 +162,11 @@ func (t *tail) sealed(j job) {
 		delete(t.devices, j.device)
 		return
 	}
-	p.rs, p.oldest = rest, j.mark+1
+	p.rs = rest
 	t.total += len(rest)
+	if n == len(j.rs) {
+		p.oldest = j.mark + 1
+	}
 }
 
 // drop forgets a device.
