@@ -5,6 +5,7 @@ import (
 
 	"github.com/wattle-home/wattle/gateway"
 	"github.com/wattle-home/wattle/store/chunk"
+	"github.com/wattle-home/wattle/store/household"
 )
 
 // perChunk is how many readings the benchmarks put into one chunk.
@@ -15,7 +16,7 @@ const perChunk = 12_000
 func packed(b *testing.B, jitter int64) (chunks [][]byte, readings, bytes int) {
 	b.Helper()
 	var e chunk.Encoder
-	for _, rs := range household(6, jitter) {
+	for _, rs := range household.Days(6, jitter) {
 		for len(rs) > 0 {
 			n := min(perChunk, len(rs))
 			data, err := e.Append(nil, rs[:n])
@@ -64,7 +65,7 @@ func BenchmarkDecoder(b *testing.B) {
 func BenchmarkEncoder(b *testing.B) {
 	for _, c := range stamps {
 		b.Run(c.name, func(b *testing.B) {
-			all := household(1, c.jitter)
+			all := household.Days(1, c.jitter)
 			var e chunk.Encoder
 			var dst []byte
 			n := 0

@@ -12,6 +12,7 @@ import (
 
 	"github.com/wattle-home/wattle/gateway"
 	"github.com/wattle-home/wattle/store/chunk"
+	"github.com/wattle-home/wattle/store/household"
 )
 
 // roundTrip packs and unpacks rs and returns the chunk.
@@ -127,7 +128,7 @@ func TestEncoder_roundTrip_property(t *testing.T) {
 func TestEncoder_roundTrip_household(t *testing.T) {
 	for _, jitter := range []int64{0, 60} {
 		bytes, readings := 0, 0
-		for _, rs := range household(1, jitter) {
+		for _, rs := range household.Days(1, jitter) {
 			bytes += len(roundTrip(t, rs))
 			readings += len(rs)
 		}
@@ -188,7 +189,7 @@ func TestDecoder_appends(t *testing.T) {
 
 // TestDecoder_flips flips each bit of a chunk, and cuts it at each byte.
 func TestDecoder_flips(t *testing.T) {
-	data := roundTrip(t, household(1, 60)[1][6000:6500])
+	data := roundTrip(t, household.Days(1, 60)[1][6000:6500])
 	var d chunk.Decoder
 	for i := range len(data) * 8 {
 		data[i/8] ^= 1 << (i % 8)
@@ -217,9 +218,9 @@ func seal(body []byte) []byte {
 // chunk comes back when packed again.
 func FuzzDecoder(f *testing.F) {
 	var e chunk.Encoder
-	days := household(1, 60)
+	days := household.Days(1, 60)
 	for _, rs := range [][]gateway.Reading{
-		days[0][:1], days[1][6000:6200], days[3][4000:6000], household(1, 0)[2][3000:5000],
+		days[0][:1], days[1][6000:6200], days[3][4000:6000], household.Days(1, 0)[2][3000:5000],
 		{{Device: 1, At: 1, Energy: 5, Has: 2}, {Device: 1, At: 9, Power: 5, Has: 1}},
 	} {
 		data, err := e.Append(nil, rs)
@@ -271,7 +272,7 @@ func TestBatch_roundTrip(t *testing.T) {
 
 // FuzzBatch reads whatever has the right checksum.
 func FuzzBatch(f *testing.F) {
-	data := chunk.AppendBatch(nil, household(1, 60)[3][5000:5010])
+	data := chunk.AppendBatch(nil, household.Days(1, 60)[3][5000:5010])
 	f.Add(data[:len(data)-4])
 	f.Fuzz(func(t *testing.T, body []byte) {
 		rs, err := chunk.ReadBatch(nil, seal(body))

@@ -1,10 +1,62 @@
-package chunk_test
+// Package household makes up what the meters of a home say, for tests and
+// benchmarks of the store: thirty plugs of eight kinds, each with a reading
+// every ten seconds, the same ones each time.
+//
+// It owns the model alone and must not know how readings are kept.
+package household
 
 import (
 	"math/rand/v2"
 
 	"github.com/wattle-home/wattle/gateway"
 )
+
+// Plugs is how many devices a household has.
+const Plugs = 30
+
+// Start is the instant of the first readings.
+const Start gateway.Instant = 1_500_000_000_000
+
+// step is the time from one reading of a plug to the next.
+const step = 10 * gateway.Second
+
+// Household is the plugs of a home. Use New.
+type Household struct {
+	jitter int64
+	plugs  []*appliance
+	next   int
+}
+
+// New returns a household at its first reading. With jitter 0 stamps are whole
+// seconds, one in 16 a second late; else they are up to twice so many
+// milliseconds late, as the times of arrival are.
+func New(jitter int64) *Household {
+	h := &Household{jitter: jitter}
+	for i := range Plugs {
+		h.plugs = append(h.plugs, newAppliance(i))
+	}
+	return h
+}
+
+// Next returns the next reading of the next plug; the plugs are devices 1 to
+// Plugs and take turns.
+func (h *Household) Next() gateway.Reading {
+	i := h.next
+	h.next = (i + 1) % Plugs
+	return h.plugs[i].next(gateway.DeviceID(i+1), h.jitter)
+}
+
+// Days returns the readings of so many days, those of each plug apart.
+func Days(days int, jitter int64) [][]gateway.Reading {
+	all := make([][]gateway.Reading, Plugs)
+	h := New(jitter)
+	for range days * int(24*gateway.Hour/step) {
+		for i := range all {
+			all[i] = append(all[i], h.Next())
+		}
+	}
+	return all
+}
 
 // appliance is one modelled device with a reading each ten seconds: it stays
 // at a level for a while, with evenly spread noise of whole watts, and then
@@ -82,8 +134,7 @@ func (a *appliance) turn() {
 	}
 }
 
-// next returns the next reading. Without jitter stamps are whole seconds, one
-// in 16 a second late; with it they are up to twice so many milliseconds late.
+// next returns the next reading, with stamps as New says.
 func (a *appliance) next(device gateway.DeviceID, jitter int64) gateway.Reading {
 	if a.left == 0 {
 		a.turn()
@@ -93,14 +144,14 @@ func (a *appliance) next(device gateway.DeviceID, jitter int64) gateway.Reading 
 	if a.noise > 0 {
 		watts = max(0, watts+a.rng.Int64N(2*a.noise+1)-a.noise)
 	}
-	at := 1_500_000_000_000 + a.n*10_000 + int64(device%10)*1000
+	at := int64(Start) + a.n*int64(step) + int64(device%10)*1000
 	if jitter > 0 {
 		at += a.rng.Int64N(2*jitter + 1)
 	} else if a.rng.IntN(16) == 0 {
 		at += 1000
 	}
 	a.n++
-	a.rest += watts * 10_000
+	a.rest += watts * int64(step)
 	a.wh += a.rest / 3_600_000
 	a.rest %= 3_600_000
 	return gateway.Reading{
@@ -108,17 +159,4 @@ func (a *appliance) next(device gateway.DeviceID, jitter int64) gateway.Reading 
 		Energy: gateway.Energy(a.wh) * gateway.WattHour,
 		Has:    gateway.HasPower | gateway.HasEnergy,
 	}
-}
-
-// household returns days days of 30 appliances, one slice each.
-func household(days int, jitter int64) [][]gateway.Reading {
-	const devices, perDay = 30, 8640
-	all := make([][]gateway.Reading, devices)
-	for d := range all {
-		a := newAppliance(d)
-		for range days * perDay {
-			all[d] = append(all[d], a.next(gateway.DeviceID(d+1), jitter))
-		}
-	}
-	return all
 }
