@@ -5,6 +5,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"maps"
 	"slices"
 	"sync"
 
@@ -272,8 +273,7 @@ func normal(rs []gateway.Reading) []gateway.Reading {
 	if strictly {
 		return rs
 	}
-	rs = slices.Clone(rs)
-	slices.SortFunc(rs, byKey)
+	rs = byDevice(rs)
 	n := 0
 	for _, r := range rs {
 		if n > 0 && byKey(rs[n-1], r) == 0 {
@@ -284,6 +284,34 @@ func normal(rs []gateway.Reading) []gateway.Reading {
 		n++
 	}
 	return rs[:n]
+}
+
+// byDevice returns rs in order of devices and time. Commits hold few devices,
+// and each device's readings mostly in order already.
+func byDevice(rs []gateway.Reading) []gateway.Reading {
+	counts := map[gateway.DeviceID]int{}
+	for i := 0; i < len(rs); {
+		n := sameDevice(rs[i:])
+		counts[rs[i].Device] += n
+		i += n
+	}
+	at := make(map[gateway.DeviceID]int, len(counts)) // where the next one goes
+	end := 0
+	for _, id := range slices.Sorted(maps.Keys(counts)) {
+		at[id] = end
+		end += counts[id]
+	}
+	out := make([]gateway.Reading, len(rs))
+	for _, r := range rs {
+		out[at[r.Device]] = r
+		at[r.Device]++
+	}
+	for id, end := range at {
+		if part := out[end-counts[id] : end]; !slices.IsSortedFunc(part, byKey) {
+			slices.SortFunc(part, byKey)
+		}
+	}
+	return out
 }
 
 // byKey orders readings by device and time.

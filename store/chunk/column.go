@@ -81,11 +81,14 @@ func (w *writer) choose(vs []int64) (plan, float64) {
 		return plan{}, 0
 	}
 	best, cost := w.try(plan{mode: byDelta, base: vs[0]}, vs)
+	n, delta := float64(len(vs)), cost
 	if level, c := w.try(plan{mode: byLevel, base: w.middle(vs)}, vs); c < cost {
 		best, cost = level, c
 	}
-	if cost < float64(len(vs))/4 {
-		return best, cost // there is next to nothing to gain
+	// Where there is next to nothing, or half a bit to a level, the mean gains
+	// nothing more.
+	if cost < n/4 || cost < delta-n/2 {
+		return best, cost
 	}
 	for _, j := range jumps {
 		if p, c := w.try(plan{mode: byTrack, jump: j, base: vs[0]}, vs); c < cost {
