@@ -194,3 +194,52 @@ func plainAppend(s *Store, rs []gateway.Reading) error {
 		return nil
 	})
 }
+
+// BenchmarkOpen_fullTail opens a store whose tail is as long as it gets, in
+// rows of three readings as single plugs make them.
+func BenchmarkOpen_fullTail(b *testing.B) {
+	s := benchStore(b)
+	fill(b, 0, s.tailMost, 3, func(rs []gateway.Reading) error {
+		return s.Append(context.Background(), rs)
+	})
+	path := s.cfg.Path
+	if err := s.Close(); err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		s, err := Open(context.Background(), Config{Path: path})
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.StopTimer()
+		if err := s.Close(); err != nil {
+			b.Fatal(err)
+		}
+		b.StartTimer()
+	}
+}
+
+// BenchmarkStore_sealOne seals what a device with a reading a second has when
+// its turn comes, a chunk that is not full before it.
+func BenchmarkStore_sealOne(b *testing.B) {
+	s, ctx := benchStore(b), context.Background()
+	days := household.Days(3, 60)[3]
+	i := 0
+	for b.Loop() {
+		b.StopTimer()
+		if i+2200 > len(days) {
+			if _, err := s.w.Exec(`DELETE FROM chunk`); err != nil {
+				b.Fatal(err)
+			}
+			i = 0
+		}
+		if err := s.Append(ctx, days[i:i+2200]); err != nil {
+			b.Fatal(err)
+		}
+		i += 2200
+		b.StartTimer()
+		if _, err := s.sealOne(ctx, anyDevice); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
