@@ -79,7 +79,9 @@ func (s *Store) Append(ctx context.Context, rs []gateway.Reading) error {
 	}
 	// The readings are safe already; whatever sealing meets, the next Append
 	// tries again.
-	if err := s.shrinkTail(context.WithoutCancel(ctx)); err != nil {
+	if err := s.shrinkTail(context.WithoutCancel(ctx)); err == nil {
+		s.stuck.Store(false)
+	} else if !s.stuck.Swap(true) {
 		s.log.ErrorContext(ctx, "readings are kept, but cannot be sealed", "error", err)
 	}
 	return nil

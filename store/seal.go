@@ -178,10 +178,9 @@ func past(now gateway.Instant) wanted {
 	}
 }
 
-// sealOne moves the readings of one device that want takes from the tail into
-// chunks; done says that there is none. Other writers get their turn between
-// its transactions, and wherever it is cut, no reading is lost: what is both
-// in the tail and in a chunk counts once.
+// sealOne moves some readings of one device that want takes from the tail into
+// chunks, in one transaction; done says that there are none. Wherever it is
+// cut, no reading is lost: what is both in the tail and in a chunk counts once.
 func (s *Store) sealOne(ctx context.Context, want wanted) (done bool, err error) {
 	unlock, err := s.lockSealing(ctx)
 	if err != nil {
@@ -194,24 +193,21 @@ func (s *Store) sealOne(ctx context.Context, want wanted) (done bool, err error)
 	}
 	p := s.takePacker()
 	defer s.packers.Put(p)
-	doing := fmt.Sprintf("sealing readings of device %d", j.device)
-	for len(j.rs) > 0 {
-		var n int
-		var to int64
-		err := s.write(ctx, doing, func(tx *sql.Tx) (err error) {
+	var n int
+	var to int64
+	err = s.write(ctx, fmt.Sprintf("sealing readings of device %d", j.device),
+		func(tx *sql.Tx) (err error) {
 			if n, err = s.sealSome(ctx, tx, p, j.device, j.rs); err != nil || n < len(j.rs) {
 				return err
 			}
 			to, err = s.deleteTail(tx, j)
 			return err
 		})
-		if err != nil {
-			return false, err
-		}
-		s.tail.sealed(j, n)
-		s.tail.deleted(to)
-		j.rs = j.rs[n:]
+	if err != nil {
+		return false, err
 	}
+	s.tail.sealed(j, n)
+	s.tail.deleted(to)
 	return false, nil
 }
 

@@ -572,3 +572,58 @@ func TestStore_readsWhileSealing(t *testing.T) {
 		t.Errorf("the tail holds %d readings, want 60 at most", n)
 	}
 }
+
+// TestStore_Append_sealingFails has sealing fail: readings are kept, up to a
+// bound, and it goes on by itself.
+func TestStore_Append_sealingFails(t *testing.T) {
+	ctx := context.Background()
+	var log bytes.Buffer
+	s, id := openFresh(t, 0)
+	s.log = slog.New(slog.NewTextHandler(&log, nil))
+	s.tailMost, s.chunkMost = 100, 30
+	if _, err := s.w.Exec(`CREATE TRIGGER no BEFORE INSERT ON chunk
+		BEGIN SELECT RAISE(ABORT, 'not today'); END`); err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	var err error
+	for err == nil && n < 10_000 {
+		if err = s.Append(ctx, someReadings(id, n, 10)); err == nil {
+			n += 10
+		}
+	}
+	if gateway.CodeOf(err) != gateway.CodeUnavailable || !strings.Contains(err.Error(), "not today") {
+		t.Errorf("got error %v, want it unavailable and the reason", err)
+	}
+	if n != tailLimit*100+10 || count(t, s, id) != n {
+		t.Errorf("%d readings were taken and %d are there, want %d", n, count(t, s, id), tailLimit*100+10)
+	}
+	if got := strings.Count(log.String(), "cannot be sealed"); got != 1 {
+		t.Errorf("the log says it %d times, want once:\n%s", got, log.String())
+	}
+	if _, err := s.w.Exec(`DROP TRIGGER no`); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Append(ctx, someReadings(id, n, 10)); err != nil {
+		t.Fatal(err)
+	}
+	if got := count(t, s, id); got != n+10 || s.tail.size() > 100 {
+		t.Errorf("%d readings, %d of them in the tail; want %d, 100 at most", got, s.tail.size(), n+10)
+	}
+}
+
+// TestStore_Append_tailRowsGo holds that rows are deleted in step though a
+// device is never quite sealed.
+func TestStore_Append_tailRowsGo(t *testing.T) {
+	s, id := openFresh(t, 0)
+	s.tailMost, s.chunkMost = 100, 30
+	for b := range 200 {
+		if err := s.Append(context.Background(), someReadings(id, 10*b, 10)); err != nil {
+			t.Fatal(err)
+		}
+		var rows int
+		if err := s.r.QueryRow("SELECT count(*) FROM tail").Scan(&rows); err != nil || rows > 22 {
+			t.Fatalf("%d tail rows after %d commits, error %v", rows, b+1, err)
+		}
+	}
+}

@@ -50,6 +50,7 @@ type Store struct {
 	tail     tail
 	sealing  chan struct{} // holds one value; who took it may seal
 	packers  sync.Pool     // of *packer
+	stuck    atomic.Bool   // sealing failed, and the log says so
 	suspects sync.Map      // chunks that readers found damaged: id to device
 
 	tailMost  int // tailMost, fewer in tests

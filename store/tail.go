@@ -29,6 +29,10 @@ type tail struct {
 type pending struct {
 	rs     []gateway.Reading // in order of time, one for an instant
 	oldest int64             // no row before this holds any of them
+
+	// What is being sealed: the rest of what rs was when row mark was the last.
+	todo []gateway.Reading
+	mark int64
 }
 
 // add takes the readings of a row, in order of devices and time, one for a
@@ -114,28 +118,35 @@ func (t *tail) size() int {
 	return t.total
 }
 
-// job is a device whose readings are to be sealed.
+// job is readings of a device that are to be sealed.
 type job struct {
 	device gateway.DeviceID
 	rs     []gateway.Reading
-	mark   int64 // the last row that was added when rs was taken
+	mark   int64 // no row after it holds any of them
 }
 
-// job returns the device that holds the oldest row, of those that want takes;
-// false for none.
+// job returns what is to be sealed of the device that holds the oldest row, of
+// those that want takes; false for none. Until sealed was told of all of it,
+// what comes in meanwhile waits.
 func (t *tail) job(want wanted) (job, bool) {
-	t.mu.RLock()
-	defer t.mu.RUnlock()
-	var found job
-	var oldest int64
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var found *pending
+	var device gateway.DeviceID
 	for id, p := range t.devices {
-		older := found.rs == nil || cmp.Or(cmp.Compare(p.oldest, oldest),
-			cmp.Compare(id, found.device)) < 0
+		older := found == nil || cmp.Or(cmp.Compare(p.oldest, found.oldest),
+			cmp.Compare(id, device)) < 0
 		if older && want(p.rs, p.oldest) {
-			found, oldest = job{device: id, rs: p.rs, mark: t.last}, p.oldest
+			found, device = p, id
 		}
 	}
-	return found, found.rs != nil
+	if found == nil {
+		return job{}, false
+	}
+	if len(found.todo) == 0 {
+		found.todo, found.mark = found.rs, t.last
+	}
+	return job{device: device, rs: found.todo, mark: found.mark}, true
 }
 
 // sealed forgets the first n readings of j, as far as they are still as they
@@ -163,9 +174,9 @@ func (t *tail) sealed(j job, n int) {
 		delete(t.devices, j.device)
 		return
 	}
-	p.rs = rest
+	p.rs, p.todo = rest, j.rs[n:]
 	t.total += len(rest)
-	if n == len(j.rs) {
+	if len(p.todo) == 0 {
 		p.oldest = j.mark + 1
 	}
 }
