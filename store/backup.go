@@ -12,8 +12,8 @@ import (
 )
 
 // Check reads the whole file and returns what is inconsistent in it, joined.
-// It finds broken structure and dangling references; a changed value it may
-// not notice. Writers go on meanwhile.
+// It finds broken structure, dangling references and changed readings; another
+// changed value it may not notice. Writers go on meanwhile.
 func (s *Store) Check(ctx context.Context) error {
 	const doing = "checking the database"
 	problems, err := collect(ctx, s.r, func(row scanner) (string, error) {
@@ -42,7 +42,11 @@ func (s *Store) Check(ctx context.Context) error {
 	if err != nil {
 		return s.wrap(doing, err)
 	}
-	if errs = append(errs, dangling...); len(errs) > 0 {
+	readings, err := s.checkReadings(ctx)
+	if err != nil {
+		return s.wrap(doing, err)
+	}
+	if errs = append(append(errs, dangling...), readings...); len(errs) > 0 {
 		return fmt.Errorf("%s: %w", doing, errors.Join(errs...))
 	}
 	return nil

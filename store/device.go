@@ -130,22 +130,33 @@ func (s *Store) DeleteDevice(ctx context.Context, id gateway.DeviceID) error {
 }
 
 // purgeDevice deletes the readings of a device that is marked as deleted, and
-// then its row.
+// then its row. Tail rows have readings of others beside, so these are sealed
+// and the rows go.
 func (s *Store) purgeDevice(ctx context.Context, id gateway.DeviceID) error {
 	doing := fmt.Sprintf("deleting the readings of device %d", id)
+	// Who seals it now may still add chunks.
+	unlock, err := s.lockSealing(ctx)
+	if err != nil {
+		return s.wrap(doing, err)
+	}
+	s.tail.drop(id)
+	unlock()
 	for done := false; !done; {
 		err := s.write(ctx, doing, func(tx *sql.Tx) (err error) {
-			if done, err = deleteReadings(tx, id, s.purge); err != nil || !done {
-				return err
-			}
-			_, err = tx.Exec(`DELETE FROM device WHERE id = ? AND deleted_ms IS NOT NULL`, id)
+			done, err = deleteChunks(tx, id, s.purge)
 			return err
 		})
 		if err != nil {
 			return err
 		}
 	}
-	return nil
+	if err := s.clearTail(ctx); err != nil {
+		return s.wrap(doing, err)
+	}
+	return s.write(ctx, doing, func(tx *sql.Tx) error {
+		_, err := tx.Exec(`DELETE FROM device WHERE id = ? AND deleted_ms IS NOT NULL`, id)
+		return err
+	})
 }
 
 // oneDevice returns the device with the id, or a CodeNotFound.

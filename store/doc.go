@@ -31,6 +31,16 @@
 // milliseconds of Unix time. Ranges include their beginning and exclude their
 // end.
 //
+// # Readings
+//
+// A commit of readings is one small row; sealed later, device by device, they
+// are chunks, packed by column, see package chunk and FORMAT.md. What is in
+// rows is in memory, too, up to a bound, after which Append seals some; the
+// rest is sealed by Maintain. None of this shows: readings come back in order
+// of time, merged, wherever they are. A chunk or row whose checksum is wrong
+// fails the reads that meet it until Maintain, or a later reading for it, sets
+// it aside; Check tells of both.
+//
 // # Concurrency
 //
 // A Store is safe for concurrent use. There is one writer connection, and

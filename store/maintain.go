@@ -12,7 +12,8 @@ import (
 const freePages = 4096
 
 // Maintain does what can wait for a quiet hour, and may be called at any time:
-// it deletes what is left of deleted devices, drops ended sessions, gives free
+// it seals the readings of past days, sets aside what readers found damaged,
+// deletes what is left of deleted devices, drops ended sessions, gives free
 // pages back to the disk and moves the write-ahead log into the file. It goes
 // on after a failure and returns all of them joined.
 func (s *Store) Maintain(ctx context.Context) error {
@@ -20,11 +21,15 @@ func (s *Store) Maintain(ctx context.Context) error {
 		err = row.Scan(&id)
 		return id, err
 	}, `SELECT id FROM device WHERE deleted_ms IS NOT NULL ORDER BY id`)
-	errs := []error{s.wrap("finding deleted devices", err)}
+	now := gateway.InstantOf(s.cfg.Now())
+	errs := []error{
+		s.wrap("finding deleted devices", err), s.wrap("sealing readings", s.sealAll(ctx, past(now))),
+		s.wrap("looking into damage", s.judgeSuspects(ctx)),
+	}
 	for _, id := range ids {
 		errs = append(errs, s.purgeDevice(ctx, id))
 	}
-	errs = append(errs, s.ExpireSessions(ctx, gateway.InstantOf(s.cfg.Now())), s.tidy(ctx))
+	errs = append(errs, s.ExpireSessions(ctx, now), s.tidy(ctx))
 	return errors.Join(errs...)
 }
 
@@ -37,11 +42,7 @@ func (s *Store) tidy(ctx context.Context) error {
 		return s.wrap(doing, ctx.Err())
 	}
 	defer func() { s.turn <- struct{}{} }()
-	var free int
-	err := s.w.QueryRow("PRAGMA freelist_count").Scan(&free)
-	for ; err == nil && ctx.Err() == nil && free > 0; free -= freePages {
-		_, err = s.w.Exec(fmt.Sprintf("PRAGMA incremental_vacuum(%d)", freePages))
-	}
+	err := s.shrinkFile(ctx)
 	if err == nil {
 		_, err = s.w.Exec("PRAGMA optimize")
 	}
@@ -49,4 +50,14 @@ func (s *Store) tidy(ctx context.Context) error {
 		_, err = s.w.Exec("PRAGMA wal_checkpoint(PASSIVE)")
 	}
 	return s.wrap(doing, errors.Join(err, ctx.Err()))
+}
+
+// shrinkFile gives free pages back to the disk. It is the caller's turn.
+func (s *Store) shrinkFile(ctx context.Context) error {
+	var free int
+	err := s.w.QueryRow("PRAGMA freelist_count").Scan(&free)
+	for ; err == nil && ctx.Err() == nil && free > 0; free -= freePages {
+		_, err = s.w.Exec(fmt.Sprintf("PRAGMA incremental_vacuum(%d)", freePages))
+	}
+	return err
 }

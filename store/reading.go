@@ -1,82 +1,47 @@
 package store
 
 import (
-	"cmp"
 	"context"
 	"database/sql"
 	"errors"
 	"fmt"
 	"math"
-	"slices"
+	"sort"
 
 	"github.com/wattle-home/wattle/gateway"
+	"github.com/wattle-home/wattle/store/chunk"
 )
 
-// upsertRow is one row of the values of upsertHead.
-const upsertRow = "(?,?,?,?)"
-
-// upsertHead and upsertTail put rows in or merge them with those that stand,
-// as gateway.Reading.Merge does. A row that would change nothing is not
-// written. The scalar max is NULL if one of its arguments is.
-const (
-	upsertHead = `INSERT INTO reading (device_id, at_ms, power_mw, energy_mwh) VALUES `
-	upsertTail = ` ON CONFLICT (device_id, at_ms) DO UPDATE SET
-		power_mw   = max(coalesce(power_mw, excluded.power_mw),
-		                 coalesce(excluded.power_mw, power_mw)),
-		energy_mwh = max(coalesce(energy_mwh, excluded.energy_mwh),
-		                 coalesce(excluded.energy_mwh, energy_mwh))
-		WHERE excluded.power_mw   > coalesce(power_mw,   -9223372036854775808)
-		   OR excluded.energy_mwh > coalesce(energy_mwh, -9223372036854775808)`
-)
-
-// manyRows is how many rows appendMany takes. More gain nothing, and fewer
-// readings than that go in one by one.
-const manyRows = 32
-
-// Queries over readings that run often; they are to use the primary key.
-const (
-	selectReading = `SELECT at_ms, power_mw, energy_mwh FROM reading WHERE device_id = ? `
-	selectScan    = selectReading + `AND at_ms >= ? AND at_ms < ? ORDER BY at_ms LIMIT ?`
-	selectPage    = selectReading + `AND at_ms >= ? AND at_ms < ? ORDER BY at_ms LIMIT ? OFFSET ?`
-	selectBefore  = selectReading + `AND at_ms < ? ORDER BY at_ms DESC LIMIT 1`
-	selectAfter   = selectReading + `AND at_ms >= ? ORDER BY at_ms LIMIT 1`
-	selectCount   = `SELECT count(*) FROM reading WHERE device_id = ? AND at_ms >= ? AND at_ms < ?`
-	selectLast    = `SELECT r.device_id, r.at_ms, r.power_mw, r.energy_mwh
-		FROM device d JOIN reading r ON r.device_id = d.id
-			AND r.at_ms = (SELECT max(at_ms) FROM reading WHERE device_id = d.id)
-		WHERE d.deleted_ms IS NULL ORDER BY d.id`
-	deleteSome = `DELETE FROM reading WHERE device_id = ?1 AND at_ms <= (
-		SELECT max(at_ms) FROM (
-			SELECT at_ms FROM reading WHERE device_id = ?1 ORDER BY at_ms LIMIT ?2))`
-)
-
-// scanRows is how many readings Scan takes from the file at once.
-const scanRows = 2048
+// Where readings are: each commit writes one tail row, and what tail rows hold
+// is in memory, too. From there readings are sealed, device by device, into
+// chunks, after which the tail forgets them. Who reads asks the tail first and
+// the file afterwards, and joins what both say: what was sealed in between is
+// in both, never in neither, and joining it twice changes nothing.
 
 // prepareStatements prepares what runs so often that preparing it each time
 // would be felt. Closing the pools closes them.
 func (s *Store) prepareStatements(ctx context.Context) (err error) {
-	many := upsertHead + upsertRow
-	for range manyRows - 1 {
-		many += "," + upsertRow
+	for _, p := range []struct {
+		to    **sql.Stmt
+		db    *sql.DB
+		query string
+	}{
+		{&s.appendRow, s.w, `INSERT INTO tail (id, data) VALUES (?, ?)`},
+		{&s.known, s.w, selectThere},
+		{&s.nextChunk, s.r, selectNext},
+		{&s.prevChunk, s.r, selectPrev},
+	} {
+		if *p.to, err = p.db.PrepareContext(ctx, p.query); err != nil {
+			return err
+		}
 	}
-	if s.appendOne, err = s.w.PrepareContext(ctx, upsertHead+upsertRow+upsertTail); err != nil {
-		return err
-	}
-	if s.appendMany, err = s.w.PrepareContext(ctx, many+upsertTail); err != nil {
-		return err
-	}
-	if s.known, err = s.w.PrepareContext(ctx, selectThere); err != nil {
-		return err
-	}
-	s.scanPage, err = s.r.PrepareContext(ctx, selectScan)
-	return err
+	return nil
 }
 
 // Append stores readings in one transaction; when it returns nil they are on
 // the disk. A reading of a device and instant that is there already is merged
 // with it as gateway.Reading.Merge says, so that repeats and any order give
-// the same rows. If a device is unknown (CodeNotFound) or a reading holds
+// the same readings. If a device is unknown (CodeNotFound) or a reading holds
 // nothing (CodeInvalid) none is stored. Whether the values are to be believed
 // is the caller's matter.
 func (s *Store) Append(ctx context.Context, rs []gateway.Reading) error {
@@ -84,63 +49,47 @@ func (s *Store) Append(ctx context.Context, rs []gateway.Reading) error {
 		return nil
 	}
 	for _, r := range rs {
-		if r.Has&(gateway.HasPower|gateway.HasEnergy) == 0 {
+		if r.Has == 0 || r.Has > gateway.HasPower|gateway.HasEnergy {
 			return gateway.Invalidf("appending readings: the one of device %d at %s has neither "+
 				"power nor energy", r.Device, r.At)
 		}
 	}
-	// In the order of the key one page after the other is filled; as merging
-	// knows no order, the rows are the same.
-	if !slices.IsSortedFunc(rs, byKey) {
-		rs = slices.Clone(rs)
-		slices.SortFunc(rs, byKey)
+	const doing = "appending readings"
+	if s.tail.size() > tailLimit*s.tailMost {
+		if err := s.shrinkTail(ctx); err != nil {
+			return s.wrap(doing, unavailablef(err, "%d readings wait to be sealed, and no more "+
+				"are taken before they are", s.tail.size()))
+		}
 	}
-	return s.write(ctx, "appending readings", func(tx *sql.Tx) error {
+	rs = normal(rs)
+	var row int64
+	err := s.writeThen(ctx, doing, func(tx *sql.Tx) error {
 		if err := s.knownDevices(tx, rs); err != nil {
 			return err
 		}
-		many, one := tx.Stmt(s.appendMany), tx.Stmt(s.appendOne)
-		args := make([]any, 0, 4*manyRows)
-		for ; len(rs) >= manyRows; rs = rs[manyRows:] {
-			args = args[:0]
-			for _, r := range rs[:manyRows] {
-				args = appendArgs(args, r)
-			}
-			if _, err := many.Exec(args...); err != nil {
-				return err
-			}
-			if err := ctx.Err(); err != nil {
-				return err
-			}
+		if err := ctx.Err(); err != nil {
+			return err
 		}
-		for _, r := range rs {
-			if _, err := one.Exec(appendArgs(args[:0], r)...); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-}
-
-// byKey orders readings as the table does.
-func byKey(a, b gateway.Reading) int {
-	return cmp.Or(cmp.Compare(a.Device, b.Device), cmp.Compare(a.At, b.At))
-}
-
-// appendArgs appends the values of an upsertRow.
-func appendArgs(args []any, r gateway.Reading) []any {
-	var power, energy any
-	if r.Has&gateway.HasPower != 0 {
-		power = int64(r.Power)
+		row = s.tail.next()
+		_, err := tx.Stmt(s.appendRow).Exec(row, chunk.AppendBatch(nil, rs))
+		return err
+	}, func() { s.tail.add(row, rs) })
+	if err != nil || s.tail.size() <= s.tailMost {
+		return err
 	}
-	if r.Has&gateway.HasEnergy != 0 {
-		energy = int64(r.Energy)
+	// The readings are safe already; whatever sealing meets, the next Append
+	// tries again.
+	if err := s.shrinkTail(context.WithoutCancel(ctx)); err == nil {
+		s.stuck.Store(false)
+	} else if !s.stuck.Swap(true) {
+		s.log.ErrorContext(ctx, "readings are kept, but cannot be sealed", "error", err)
 	}
-	return append(args, int64(r.Device), int64(r.At), power, energy)
+	return nil
 }
 
 // knownDevices returns an error naming the first device of rs, in the order
-// of the key, that is not there. As there is one writer, what it finds holds until the commit.
+// of the key, that is not there. As there is one writer, what it finds holds
+// until the commit.
 func (s *Store) knownDevices(tx *sql.Tx, rs []gateway.Reading) error {
 	known := tx.Stmt(s.known)
 	for i, r := range rs {
@@ -152,6 +101,13 @@ func (s *Store) knownDevices(tx *sql.Tx, rs []gateway.Reading) error {
 		}
 	}
 	return nil
+}
+
+// within returns those of rs, which are in order of time, from from to to.
+func within(rs []gateway.Reading, from, to gateway.Instant) []gateway.Reading {
+	i := sort.Search(len(rs), func(i int) bool { return rs[i].At >= from })
+	rs = rs[i:]
+	return rs[:sort.Search(len(rs), func(i int) bool { return rs[i].At >= to })]
 }
 
 // Scan calls fn for each reading of a device from from (inclusive) to to
@@ -166,72 +122,107 @@ func (s *Store) Scan(
 	if err := deviceThere(ctx, s.r, device); err != nil {
 		return s.wrap(doing, err)
 	}
-	buf := make([]gateway.Reading, 0, scanRows)
+	p := s.takePacker()
+	defer s.packers.Put(p)
 	for from < to {
-		var err error
-		buf, err = s.scanInto(ctx, buf[:0], device, from, to)
+		late := s.tail.of(device)
+		c, err := maybe(scanChunk(s.nextChunk.QueryRowContext(ctx, device, from, to)))
 		if err != nil {
 			return s.wrap(doing, err)
 		}
-		for _, r := range buf {
+		end := to
+		if c != nil && c.last < to-1 {
+			end = c.last + 1
+		}
+		part := within(late, from, end)
+		if c != nil {
+			if p.old, err = s.unpack(p, p.old[:0], device, *c); err != nil {
+				return s.wrap(doing, err)
+			}
+			sealed := within(p.old, from, end)
+			if len(part) > 0 {
+				p.merged = merge(p.merged[:0], sealed, part)
+				sealed = p.merged
+			}
+			part = sealed
+		}
+		for _, r := range part {
 			if err := fn(r); err != nil {
 				return err
 			}
 		}
-		if len(buf) < scanRows {
-			return nil
-		}
-		from = buf[len(buf)-1].At + 1
+		from = end
 	}
 	return nil
 }
 
-// scanInto appends to buf the first scanRows readings of a range.
-func (s *Store) scanInto(
-	ctx context.Context, buf []gateway.Reading, device gateway.DeviceID, from, to gateway.Instant,
-) (_ []gateway.Reading, err error) {
-	rows, err := s.scanPage.QueryContext(ctx, device, from, to, scanRows)
+// unpack is packer.unpack for a reader, which cannot set aside what is
+// damaged; Maintain does it.
+func (s *Store) unpack(
+	p *packer, dst []gateway.Reading, device gateway.DeviceID, c span,
+) ([]gateway.Reading, error) {
+	dst, err := p.unpack(dst, device, c)
+	if errors.Is(err, chunk.ErrDamaged) {
+		s.suspects.Store(c.id, device)
+	}
+	return dst, err
+}
+
+// segment is a part of a range: count readings in order of time. Those of a
+// chunk that is wholly in the range, with no other between, are not unpacked.
+type segment struct {
+	count int
+	rs    []gateway.Reading // nil if c is to be unpacked; stands until the next segment
+	c     span
+}
+
+// segments calls fn for each segment of a range in order. Late is what the
+// tail held before tx began.
+func (s *Store) segments(
+	ctx context.Context, tx *sql.Tx, p *packer, device gateway.DeviceID,
+	late []gateway.Reading, from, to gateway.Instant, fn func(g segment) error,
+) error {
+	late = within(late, from, to)
+	chunks, err := collect(ctx, tx, scanSpan, selectSpans, device, from, to)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	defer func() { err = errors.Join(err, rows.Close()) }()
-	scan := readingOf(device)
-	for rows.Next() {
-		r, err := scan(rows)
-		if err != nil {
-			return nil, err
+	for _, c := range chunks {
+		if before := within(late, from, c.first); len(before) > 0 {
+			if err := fn(segment{count: len(before), rs: before}); err != nil {
+				return err
+			}
+			late = late[len(before):]
 		}
-		buf = append(buf, r)
+		n := sort.Search(len(late), func(i int) bool { return late[i].At > c.last })
+		g := segment{count: c.count, c: c}
+		if n > 0 || c.first < from || c.last >= to {
+			if err := s.load(ctx, tx, p, device, &c); err != nil {
+				return err
+			}
+			p.merged = merge(p.merged[:0], within(p.old, from, to), late[:n])
+			g = segment{count: len(p.merged), rs: p.merged}
+			late = late[n:]
+		}
+		if err := fn(g); err != nil {
+			return err
+		}
 	}
-	return buf, rows.Err()
+	if len(late) == 0 {
+		return nil
+	}
+	return fn(segment{count: len(late), rs: late})
 }
 
-// readingOf returns what scans the columns of selectReading.
-func readingOf(device gateway.DeviceID) func(row scanner) (gateway.Reading, error) {
-	// Scanning to an any is what database/sql does without reflection.
-	var at, power, energy any
-	dest := []any{&at, &power, &energy}
-	return func(row scanner) (gateway.Reading, error) {
-		if err := row.Scan(dest...); err != nil {
-			return gateway.Reading{}, err
-		}
-		return toReading(device, at, power, energy), nil
+// load unpacks the chunk c, of which the data is not there yet, into p.old.
+func (s *Store) load(
+	ctx context.Context, q querier, p *packer, device gateway.DeviceID, c *span,
+) error {
+	err := q.QueryRowContext(ctx, `SELECT data FROM chunk WHERE id = ?`, c.id).Scan(&c.data)
+	if err == nil {
+		p.old, err = s.unpack(p, p.old[:0], device, *c)
 	}
-}
-
-// toReading makes a reading of its columns.
-func toReading(device gateway.DeviceID, at, power, energy any) gateway.Reading {
-	r := gateway.Reading{Device: device}
-	if v, ok := at.(int64); ok {
-		r.At = gateway.Instant(v)
-	}
-	if v, ok := power.(int64); ok {
-		r.Power, r.Has = gateway.Power(v), gateway.HasPower
-	}
-	if v, ok := energy.(int64); ok {
-		r.Energy, r.Has = gateway.Energy(v), r.Has|gateway.HasEnergy
-	}
-	return r
+	return err
 }
 
 // Page returns limit readings of a device and range after skipping offset, in
@@ -244,16 +235,28 @@ func (s *Store) Page(
 		return nil, 0, gateway.Invalidf("%s: offset %d and limit %d: neither may be negative",
 			doing, offset, limit)
 	}
+	p := s.takePacker()
+	defer s.packers.Put(p)
+	late := s.tail.of(device)
 	err = s.read(ctx, doing, func(tx *sql.Tx) error {
 		if err := deviceThere(ctx, tx, device); err != nil {
 			return err
 		}
-		err := tx.QueryRowContext(ctx, selectCount, device, from, to).Scan(&total)
-		if err != nil || offset >= total || limit == 0 {
-			return err
-		}
-		page, err = collect(ctx, tx, readingOf(device), selectPage, device, from, to, limit, offset)
-		return err
+		return s.segments(ctx, tx, p, device, late, from, to, func(g segment) error {
+			skip := max(0, offset-total)
+			total += g.count
+			if skip >= g.count || len(page) >= limit {
+				return nil
+			}
+			if g.rs == nil {
+				if err := s.load(ctx, tx, p, device, &g.c); err != nil {
+					return err
+				}
+				g.rs = p.old
+			}
+			page = append(page, g.rs[skip:min(g.count, skip+limit-len(page))]...)
+			return nil
+		})
 	})
 	if err != nil {
 		return nil, 0, err
@@ -261,12 +264,63 @@ func (s *Store) Page(
 	return page, total, nil
 }
 
+// Count returns how many readings of a device there are.
+func (s *Store) Count(ctx context.Context, device gateway.DeviceID) (n int64, err error) {
+	p := s.takePacker()
+	defer s.packers.Put(p)
+	late := s.tail.of(device)
+	doing := fmt.Sprintf("counting readings of device %d", device)
+	err = s.read(ctx, doing, func(tx *sql.Tx) error {
+		if err := deviceThere(ctx, tx, device); err != nil {
+			return err
+		}
+		return s.segments(ctx, tx, p, device, late, math.MinInt64, math.MaxInt64,
+			func(g segment) error { n += int64(g.count); return nil })
+	})
+	if err != nil {
+		return 0, err
+	}
+	return n, nil
+}
+
 // Before returns the last reading of a device before at, and whether there is
 // one.
 func (s *Store) Before(
 	ctx context.Context, device gateway.DeviceID, at gateway.Instant,
 ) (gateway.Reading, bool, error) {
-	return s.nearest(ctx, "before", selectBefore, device, at)
+	doing := fmt.Sprintf("finding the reading of device %d before %s", device, at)
+	if err := deviceThere(ctx, s.r, device); err != nil {
+		return gateway.Reading{}, false, s.wrap(doing, err)
+	}
+	r, ok, err := s.before(ctx, device, at)
+	return r, ok, s.wrap(doing, err)
+}
+
+// before is Before for a device that is there.
+func (s *Store) before(
+	ctx context.Context, device gateway.DeviceID, at gateway.Instant,
+) (gateway.Reading, bool, error) {
+	if at == math.MinInt64 {
+		return gateway.Reading{}, false, nil
+	}
+	late := within(s.tail.of(device), math.MinInt64, at)
+	c, err := maybe(scanChunk(s.prevChunk.QueryRowContext(ctx, device, at-1)))
+	if err != nil {
+		return gateway.Reading{}, false, err
+	}
+	if c != nil && (len(late) == 0 || late[len(late)-1].At <= c.last) {
+		p := s.takePacker()
+		defer s.packers.Put(p)
+		if p.old, err = s.unpack(p, p.old[:0], device, *c); err != nil {
+			return gateway.Reading{}, false, err
+		}
+		sealed := within(p.old, math.MinInt64, at)
+		late = merge(nil, sealed[max(0, len(sealed)-1):], late[max(0, len(late)-1):])
+	}
+	if len(late) == 0 {
+		return gateway.Reading{}, false, nil
+	}
+	return late[len(late)-1], true, nil
 }
 
 // After returns the first reading of a device at or after at, and whether
@@ -274,58 +328,50 @@ func (s *Store) Before(
 func (s *Store) After(
 	ctx context.Context, device gateway.DeviceID, at gateway.Instant,
 ) (gateway.Reading, bool, error) {
-	return s.nearest(ctx, "after", selectAfter, device, at)
-}
-
-// nearest runs a query that gives one reading or none.
-func (s *Store) nearest(
-	ctx context.Context, side, query string, device gateway.DeviceID, at gateway.Instant,
-) (gateway.Reading, bool, error) {
-	doing := fmt.Sprintf("finding the reading of device %d %s %s", device, side, at)
+	doing := fmt.Sprintf("finding the reading of device %d after %s", device, at)
 	if err := deviceThere(ctx, s.r, device); err != nil {
 		return gateway.Reading{}, false, s.wrap(doing, err)
 	}
-	r, err := readingOf(device)(s.r.QueryRowContext(ctx, query, device, at))
-	if errors.Is(err, sql.ErrNoRows) {
-		return gateway.Reading{}, false, nil
-	}
+	late := within(s.tail.of(device), at, math.MaxInt64)
+	c, err := maybe(scanChunk(s.nextChunk.QueryRowContext(ctx, device, at, int64(math.MaxInt64))))
 	if err != nil {
 		return gateway.Reading{}, false, s.wrap(doing, err)
 	}
-	return r, true, nil
+	if c != nil && (len(late) == 0 || late[0].At >= c.first) {
+		p := s.takePacker()
+		defer s.packers.Put(p)
+		if p.old, err = s.unpack(p, p.old[:0], device, *c); err != nil {
+			return gateway.Reading{}, false, s.wrap(doing, err)
+		}
+		sealed := within(p.old, at, math.MaxInt64)
+		late = merge(nil, sealed[:min(1, len(sealed))], late[:min(1, len(late))])
+	}
+	if len(late) == 0 {
+		return gateway.Reading{}, false, nil
+	}
+	return late[0], true, nil
 }
 
 // Last returns the newest reading of each device that has one, in order of
 // their ids.
 func (s *Store) Last(ctx context.Context) ([]gateway.Reading, error) {
-	rs, err := collect(ctx, s.r, func(row scanner) (gateway.Reading, error) {
-		var device gateway.DeviceID
-		var at, power, energy any
-		err := row.Scan(&device, &at, &power, &energy)
-		return toReading(device, at, power, energy), err
-	}, selectLast)
-	return rs, s.wrap("finding the newest readings", err)
-}
-
-// Count returns how many readings of a device there are.
-func (s *Store) Count(ctx context.Context, device gateway.DeviceID) (int64, error) {
-	doing := fmt.Sprintf("counting readings of device %d", device)
-	if err := deviceThere(ctx, s.r, device); err != nil {
-		return 0, s.wrap(doing, err)
-	}
-	var n int64
-	err := s.r.QueryRowContext(ctx, selectCount, device,
-		int64(math.MinInt64), int64(math.MaxInt64)).Scan(&n)
-	return n, s.wrap(doing, err)
-}
-
-// deleteReadings deletes the oldest readings of a device, limit of them at
-// most, and reports whether none is left.
-func deleteReadings(tx *sql.Tx, device gateway.DeviceID, limit int) (done bool, err error) {
-	res, err := tx.Exec(deleteSome, device, limit)
+	const doing = "finding the newest readings"
+	ids, err := collect(ctx, s.r, func(row scanner) (id gateway.DeviceID, err error) {
+		err = row.Scan(&id)
+		return id, err
+	}, `SELECT id FROM device WHERE deleted_ms IS NULL ORDER BY id`)
 	if err != nil {
-		return false, err
+		return nil, s.wrap(doing, err)
 	}
-	n, err := res.RowsAffected()
-	return n < int64(limit), err
+	var rs []gateway.Reading
+	for _, id := range ids {
+		r, ok, err := s.before(ctx, id, math.MaxInt64)
+		if err != nil {
+			return nil, s.wrap(doing, err)
+		}
+		if ok {
+			rs = append(rs, r)
+		}
+	}
+	return rs, nil
 }

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -23,9 +24,9 @@ const (
 // readers is how many read at once; a further one waits.
 const readers = 4
 
-// purgeRows is how many readings of a deleted device go in one transaction, so
+// purgeChunks is how many chunks of a deleted device go in one transaction, so
 // that other writers need not wait long.
-const purgeRows = 5000
+const purgeChunks = 200
 
 // Config is what a Store is opened with.
 type Config struct {
@@ -45,12 +46,21 @@ type Store struct {
 	w      *sql.DB       // one connection
 	r      *sql.DB       // up to readers connections
 	closed atomic.Bool
-	purge  int // purgeRows, fewer in tests
 
-	appendOne  *sql.Stmt // on w
-	appendMany *sql.Stmt // on w
-	known      *sql.Stmt // on w
-	scanPage   *sql.Stmt // on r
+	tail     tail
+	sealing  chan struct{} // holds one value; who took it may seal
+	packers  sync.Pool     // of *packer
+	stuck    atomic.Bool   // sealing failed, and the log says so
+	suspects sync.Map      // chunks that readers found damaged: id to device
+
+	tailMost  int // tailMost, fewer in tests
+	chunkMost int // chunkMost, fewer in tests
+	purge     int // purgeChunks, fewer in tests
+
+	appendRow *sql.Stmt // on w
+	known     *sql.Stmt // on w
+	nextChunk *sql.Stmt // on r
+	prevChunk *sql.Stmt // on r
 }
 
 // Open opens the file at cfg.Path, makes it if it is missing, and brings its
@@ -90,8 +100,12 @@ func open(ctx context.Context, cfg Config, files fs.FS) (_ *Store, err error) {
 			return nil, err
 		}
 	}
-	s := &Store{cfg: cfg, log: cfg.Logger, turn: make(chan struct{}, 1), purge: purgeRows}
+	s := &Store{
+		cfg: cfg, log: cfg.Logger, turn: make(chan struct{}, 1), sealing: make(chan struct{}, 1),
+		tail: tail{first: 1}, tailMost: tailMost, chunkMost: chunkMost, purge: purgeChunks,
+	}
 	s.turn <- struct{}{}
+	s.sealing <- struct{}{}
 	s.w = openDB(cfg.Path, "_txlock=immediate", writerPragmas(fresh))
 	s.w.SetMaxOpenConns(1)
 	s.r = openDB(cfg.Path, "", readerPragmas())
@@ -100,7 +114,7 @@ func open(ctx context.Context, cfg Config, files fs.FS) (_ *Store, err error) {
 	s.r.SetConnMaxIdleTime(5 * time.Minute)
 	err = s.migrate(ctx, steps)
 	if err == nil {
-		err = s.prepareStatements(ctx)
+		err = s.openReadings(ctx)
 	}
 	if err != nil {
 		return nil, errors.Join(err, s.r.Close(), s.w.Close())
@@ -148,13 +162,25 @@ func (s *Store) Close() error {
 // rolls back. Doing names it all in errors. It waits for its turn until ctx
 // ends; after that ctx is looked at once more before the commit.
 func (s *Store) write(ctx context.Context, doing string, fn func(tx *sql.Tx) error) error {
+	return s.writeThen(ctx, doing, fn, nil)
+}
+
+// writeThen is write, and calls then, if it is not nil, after the commit and
+// before anybody else gets the turn.
+func (s *Store) writeThen(
+	ctx context.Context, doing string, fn func(tx *sql.Tx) error, then func(),
+) error {
 	select {
 	case <-s.turn:
 	case <-ctx.Done():
 		return s.wrap(doing, ctx.Err())
 	}
 	defer func() { s.turn <- struct{}{} }()
-	return s.wrap(doing, s.transact(ctx, fn))
+	err := s.transact(ctx, fn)
+	if err == nil && then != nil {
+		then()
+	}
+	return s.wrap(doing, err)
 }
 
 // transact is write for a caller whose turn it is.

@@ -98,15 +98,15 @@ func TestStore_writesDuringRead(t *testing.T) {
 	ctx := context.Background()
 	err := s.read(ctx, "holding", func(tx *sql.Tx) error {
 		var before, after int
-		if err := tx.QueryRow("SELECT count(*) FROM reading").Scan(&before); err != nil {
+		if err := tx.QueryRow("SELECT count(*) FROM tail").Scan(&before); err != nil {
 			return err
 		}
 		if err := s.Append(ctx, someReadings(id, 5, 5)); err != nil {
 			t.Errorf("appending while a reader is at it: %v", err)
 		}
-		err := tx.QueryRow("SELECT count(*) FROM reading").Scan(&after)
-		if before != 5 || after != 5 {
-			t.Errorf("a reader saw %d, then %d readings; want 5 both times", before, after)
+		err := tx.QueryRow("SELECT count(*) FROM tail").Scan(&after)
+		if before != 1 || after != 1 {
+			t.Errorf("a reader saw %d, then %d commits; want 1 both times", before, after)
 		}
 		return err
 	})
@@ -177,7 +177,7 @@ func (c *dyingContext) Err() error {
 // looked at: all of the batch is there, or nothing of it.
 func TestStore_Append_cutAnywhere(t *testing.T) {
 	s, id := openFresh(t, 0)
-	batch := someReadings(id, 0, 5*manyRows+3)
+	batch := someReadings(id, 0, 163)
 	cuts := 0
 	for left := int64(0); ; left++ {
 		err := s.Append(dyingAfter(left), batch)
@@ -197,12 +197,20 @@ func TestStore_Append_cutAnywhere(t *testing.T) {
 // TestStore_DeleteDevice_cutAnywhere cuts deletions as above. The device is
 // whole or gone, and Maintain deletes what is left.
 func TestStore_DeleteDevice_cutAnywhere(t *testing.T) {
-	const purge = 50
-	const rows = 2*purge + 10
+	const rows = 110
 	partly := 0
 	for left := int64(0); ; left++ {
-		s, id := openFresh(t, rows)
-		s.purge = purge
+		s, id := openFresh(t, 0)
+		s.chunkMost, s.purge = 20, 2
+		if err := s.Append(context.Background(), someReadings(id, 0, rows-10)); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.clearTail(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Append(context.Background(), someReadings(id, rows-10, 10)); err != nil {
+			t.Fatal(err)
+		}
 		err := s.DeleteDevice(dyingAfter(left), id)
 		if err != nil && !errors.Is(err, context.Canceled) {
 			t.Fatal(err)
@@ -215,7 +223,7 @@ func TestStore_DeleteDevice_cutAnywhere(t *testing.T) {
 			continue
 		}
 		var kept int
-		if err := s.r.QueryRow("SELECT count(*) FROM reading").Scan(&kept); err != nil {
+		if err := s.r.QueryRow("SELECT count(*) FROM chunk").Scan(&kept); err != nil {
 			t.Fatal(err)
 		}
 		if kept > 0 {
@@ -225,8 +233,8 @@ func TestStore_DeleteDevice_cutAnywhere(t *testing.T) {
 			t.Fatal(err)
 		}
 		var rest, pages int
-		if err := s.r.QueryRow(`SELECT (SELECT count(*) FROM reading) +
-			(SELECT count(*) FROM device)`).Scan(&rest); err != nil || rest != 0 {
+		if err := s.r.QueryRow(`SELECT (SELECT count(*) FROM chunk) +
+			(SELECT count(*) FROM tail) + (SELECT count(*) FROM device)`).Scan(&rest); err != nil || rest != 0 {
 			t.Fatalf("cut at %d: %d rows are left, error %v", left, rest, err)
 		}
 		if err := s.r.QueryRow("PRAGMA freelist_count").Scan(&pages); err != nil || pages != 0 {

@@ -1,3 +1,14 @@
+CREATE TABLE chunk (
+    id        INTEGER PRIMARY KEY,
+    device_id INTEGER NOT NULL REFERENCES device (id),
+    first_ms  INTEGER NOT NULL,                     -- Unix ms, of the first reading
+    last_ms   INTEGER NOT NULL,                     -- Unix ms, of the last reading
+    count     INTEGER NOT NULL,                     -- readings
+    data      BLOB    NOT NULL
+) STRICT;
+
+CREATE INDEX chunk_span ON chunk (device_id, first_ms, last_ms, count);
+
 CREATE TABLE command (
     seq         INTEGER PRIMARY KEY AUTOINCREMENT,
     id          TEXT    NOT NULL UNIQUE,
@@ -31,6 +42,17 @@ CREATE TABLE credential (
 CREATE INDEX credential_device ON credential (device_id);
 
 CREATE UNIQUE INDEX credential_name ON credential (name_key) WHERE kind <> 'device';
+
+CREATE TABLE damaged (
+    id        INTEGER PRIMARY KEY,
+    device_id INTEGER NOT NULL,                     -- 0 for a tail row
+    first_ms  INTEGER NOT NULL,                     -- Unix ms; 0 for a tail row
+    last_ms   INTEGER NOT NULL,                     -- Unix ms; 0 for a tail row
+    count     INTEGER NOT NULL,                     -- readings; 0 for a tail row
+    data      BLOB    NOT NULL,
+    found_ms  INTEGER NOT NULL,                     -- Unix ms
+    reason    TEXT    NOT NULL
+) STRICT;
 
 CREATE TABLE device (
     id          INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -86,14 +108,6 @@ CREATE TABLE member (
     created_ms    INTEGER NOT NULL                  -- Unix ms
 ) STRICT;
 
-CREATE TABLE reading (
-    device_id  INTEGER NOT NULL REFERENCES device (id),
-    at_ms      INTEGER NOT NULL,                    -- Unix ms
-    power_mw   INTEGER,                             -- mW; NULL if not measured
-    energy_mwh INTEGER,                             -- mWh counter; NULL if not measured
-    PRIMARY KEY (device_id, at_ms)
-) STRICT, WITHOUT ROWID;
-
 CREATE TABLE retained (
     id            INTEGER PRIMARY KEY,
     topic         TEXT    NOT NULL UNIQUE,
@@ -117,6 +131,11 @@ CREATE TABLE setting (
     key   TEXT NOT NULL PRIMARY KEY,
     value TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
+
+CREATE TABLE tail (
+    id   INTEGER PRIMARY KEY,
+    data BLOB    NOT NULL
+) STRICT;
 
 CREATE TABLE token (
     id           INTEGER PRIMARY KEY AUTOINCREMENT,
