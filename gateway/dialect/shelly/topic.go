@@ -93,12 +93,11 @@ func Names(topic string) []string {
 // Filters returns the topic filters below which a device says something, and
 // on which it takes commands and calls (Shelly API, Mqtt).
 func Filters(name string) (says, takes []string) {
-	return []string{
+	says = []string{
 		name + "/online", name + "/status/#", name + "/events/#",
 		name + "/announce", name + "/error/#", name + "/debug/#",
-	}, []string{
-		name + "/command/#", name + "/rpc",
 	}
+	return says, []string{name + "/command/#", name + "/rpc"}
 }
 
 // CommandTopic returns where a device is switched unless it was given another
