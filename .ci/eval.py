@@ -143,7 +143,7 @@ class Device:
         for i, a in enumerate(times):
             step = usual[a // DAY]
             until = times[i + 1] if i + 1 < len(times) else a + step
-            if until - a > max(3 * step, QUARTER):
+            if until - a > 3 * step and until - a >= QUARTER:
                 until = a + step
             joules += self.watts[a] * (until - a)
         return joules / 3.6e6
