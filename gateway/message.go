@@ -74,6 +74,27 @@ func CoversFilter(granted, asked string) bool {
 	return coversLevels(granted, asked, true)
 }
 
+// FiltersMeet reports whether some topic may match both filters.
+func FiltersMeet(a, b string) bool {
+	for {
+		la, ra, moreA := strings.Cut(a, "/")
+		lb, rb, moreB := strings.Cut(b, "/")
+		switch {
+		case la == "#" || lb == "#":
+			return true
+		case la != lb && la != "+" && lb != "+":
+			return false
+		case !moreA && !moreB:
+			return true
+		case !moreA:
+			return rb == "#"
+		case !moreB:
+			return ra == "#"
+		}
+		a, b = ra, rb
+	}
+}
+
 // coversLevels walks both level by level; wild says that b may hold wildcards,
 // which only a wildcard of a covers.
 func coversLevels(a, b string, wild bool) bool {

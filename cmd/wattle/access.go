@@ -26,6 +26,7 @@ type access struct {
 	mu      sync.RWMutex
 	byName  map[string]holder
 	members []gateway.Member
+	open    map[gateway.CredentialID]int // connections
 }
 
 // holder is a credential with the hash of its secret.
@@ -59,10 +60,10 @@ func (a *access) load(ctx context.Context) (stale, gone []gateway.CredentialID, 
 				continue
 			}
 			h.grant = deviceGrant(d, memberOf(d, members))
-			h.grant.Deny = slices.Concat(h.grant.Deny, a.channels())
+			h.grant.Deny = slices.Concat(h.grant.Deny, biting(a.channels(), h.grant))
 		case gateway.KindClient:
 			// Only the gateway commands; a client asks on wattle/NAME/request.
-			h.grant.Deny = slices.Concat(h.grant.Deny, commands)
+			h.grant.Deny = slices.Concat(h.grant.Deny, biting(commands, h.grant))
 		}
 		byName[c.Username] = h
 	}
@@ -81,6 +82,26 @@ func (a *access) load(ctx context.Context) (stale, gone []gateway.CredentialID, 
 	return stale, gone, nil
 }
 
+// count counts the connections of a credential and reports whether the first
+// came or the last went.
+func (a *access) count(id gateway.CredentialID, up bool) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.open == nil {
+		a.open = map[gateway.CredentialID]int{}
+	}
+	if up {
+		a.open[id]++
+		return a.open[id] == 1
+	}
+	a.open[id]--
+	if a.open[id] > 0 {
+		return false
+	}
+	delete(a.open, id)
+	return true
+}
+
 // forget takes a credential away though the store may not answer.
 func (a *access) forget(id gateway.CredentialID) {
 	a.mu.Lock()
@@ -93,6 +114,21 @@ func (a *access) list() []gateway.Member {
 	a.mu.RLock()
 	defer a.mu.RUnlock()
 	return a.members
+}
+
+// biting returns the filters that take something away from a grant, so that a
+// grant does not change with what does not concern it.
+func biting(deny []string, g gateway.Grant) []string {
+	var out []string
+	for _, f := range deny {
+		for _, p := range g.Publish {
+			if gateway.FiltersMeet(p, f) {
+				out = append(out, f)
+				break
+			}
+		}
+	}
+	return out
 }
 
 // commandTopics returns where the household's devices take commands.

@@ -118,3 +118,28 @@ func TestAPI_oldReadingIsNotNow(t *testing.T) {
 		t.Errorf("a reading of now shows %v W", d.PowerW)
 	}
 }
+
+// TestAccess_aReaderStays adds a device while a client that only reads is
+// connected, and lets a second connection of a device go.
+func TestAccess_aReaderStays(t *testing.T) {
+	g := startGateway(t)
+	var hub struct {
+		Username string `json:"mqtt_username"`
+		Password string `json:"mqtt_password"`
+	}
+	g.must("POST", "/credentials",
+		json.RawMessage(`{"name":"hub","kind":"client","topics":["#"],"access":"read"}`), &hub)
+	reader := connectPaho(t, g.mqtt, hub.Username, hub.Password, paho.ClientConfig{})
+	d := g.addDevice("Lamp", "native", "lamp")
+	if _, err := reader.Subscribe(t.Context(), &paho.Subscribe{
+		Subscriptions: []paho.SubscribeOptions{{Topic: "wattle/lamp/reading"}},
+	}); err != nil {
+		t.Errorf("the reader was disconnected: %v", err)
+	}
+	newPlug(t, g, d)
+	run(t, "mosquitto_pub", g.mosquitto(d, "-i", "other", "-t", "wattle/lamp/reading", "-m", "5")...)()
+	eventually(t, "the reading", func() bool { return len(g.readings(d.ID)) == 1 })
+	if !g.state(d.ID).Online {
+		t.Error("the device is offline though one of its connections stands")
+	}
+}

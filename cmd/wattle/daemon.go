@@ -261,8 +261,12 @@ func (d *daemon) report(id gateway.DeviceID, r gateway.Report, at gateway.Instan
 	}
 }
 
-// connected is told by the broker that a credential's client came or went.
+// connected is told by the broker that a credential's client came or went. A
+// device is there while one of its clients is.
 func (d *daemon) connected(c gateway.Client, up bool) {
+	if !d.access.count(c.Credential, up) {
+		return
+	}
 	if s, news := d.devices.SetOnline(c.Device, up); news {
 		d.hub.Publish(gateway.LiveState, s)
 		d.onlineEvent(s, gateway.InstantOf(time.Now()))
