@@ -1,6 +1,7 @@
 package energy
 
 import (
+	"math"
 	"math/bits"
 
 	"github.com/wattle-home/wattle/gateway"
@@ -49,6 +50,13 @@ func (a amount) rounded() gateway.Energy {
 		whole--
 	}
 	return whole
+}
+
+// over returns the power that makes a in a span of milliseconds above 0. It is
+// taken from the exact amount: a short span has less than a milliwatt-hour.
+func (a amount) over(span gateway.Instant) gateway.Power {
+	exact := float64(a.whole)*float64(gateway.MilliwattMilliseconds) + float64(a.part)
+	return gateway.Power(math.Round(exact / float64(span)))
 }
 
 // share returns the share of a counter's rise that belongs to the first done

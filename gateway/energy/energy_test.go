@@ -213,7 +213,7 @@ func TestSeries_buckets(t *testing.T) {
 		},
 		{
 			From: at(900), To: at(1500), Energy: 16_667, Covered: 600 * gateway.Second,
-			Min: 0, Max: 200_000, Mean: 100_002, Readings: 1,
+			Min: 0, Max: 200_000, Mean: 100_000, Readings: 1,
 		},
 		{
 			From: at(1500), To: at(9000), Energy: 25_000, Covered: 2100 * gateway.Second,
@@ -266,6 +266,16 @@ func TestQuery_raw(t *testing.T) {
 		if want := at(60 + 60*i); b.From != want || b.Readings != 1 || b.Mean != 60_000 {
 			t.Errorf("point %d: %+v", i, b)
 		}
+	}
+	// A second at 5 W is less than two milliwatt-hours, and still 5 W.
+	_, got, err = energy.Query(merged(each(0, 1, 30, constant(5))), at(5), at(15), energy.StepRaw, time.UTC)
+	for _, b := range got {
+		if b.Mean != 5000 || b.Min != 5000 || b.Max != 5000 {
+			t.Errorf("a second at 5 W: %+v", b)
+		}
+	}
+	if err != nil || len(got) != 10 {
+		t.Error(len(got), err)
 	}
 	// A lone reading covers no time, and is still seen.
 	_, got, err = energy.Query(readings{watts(60, 5)}, at(0), at(90), energy.StepRaw, time.UTC)

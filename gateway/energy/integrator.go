@@ -180,8 +180,7 @@ func (s sum) bucket(from, to gateway.Instant) Bucket {
 	}
 	b.Mean = b.Min // for a lone reading, which covers no time
 	if s.covered > 0 {
-		hours := float64(s.covered) / float64(gateway.Hour)
-		b.Mean, _ = gateway.Watts(b.Energy.Wh() / hours)
+		b.Mean = s.energy.over(s.covered)
 		b.Min, b.Max = min(b.Min, b.Mean), max(b.Max, b.Mean)
 	}
 	return b
