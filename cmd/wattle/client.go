@@ -35,6 +35,7 @@ type client struct {
 type localFlags struct {
 	dataDir string
 	json    bool
+	creates bool // the command may begin a household where there is none
 }
 
 // add declares the flags.
@@ -64,10 +65,8 @@ func (f *localFlags) connect(cmd *cobra.Command) (*client, error) {
 	case !errors.Is(err, os.ErrNotExist) && !errors.Is(err, syscall.ECONNREFUSED):
 		return nil, fmt.Errorf("talking to the gateway at %s: %w", path, err)
 	}
-	if _, err := os.Stat(filepath.Join(f.dataDir, databaseName)); err != nil {
-		if err := os.MkdirAll(f.dataDir, 0o700); err != nil {
-			return nil, fmt.Errorf("making the data directory: %w", err)
-		}
+	if _, err := os.Stat(filepath.Join(f.dataDir, databaseName)); err != nil && !f.creates {
+		return nil, fmt.Errorf("there is no gateway's data in %s; --data-dir says where it is: %w", f.dataDir, err)
 	}
 	local, err := serveOffline(cmd.Context(), f.dataDir)
 	if err != nil {

@@ -18,7 +18,7 @@ func newCredential() *cobra.Command {
 
 // credentialAdd returns `wattle credential add`.
 func credentialAdd() *cobra.Command {
-	var f localFlags
+	f := localFlags{creates: true}
 	var kind, access string
 	var topics []string
 	cmd := &cobra.Command{

@@ -83,10 +83,29 @@ func assemble(
 	if err := d.openStore(ctx); err != nil {
 		return nil, err
 	}
-	if err := d.wire(); err != nil {
+	if err := errors.Join(d.keepZone(ctx), d.wire()); err != nil {
 		return nil, errors.Join(err, d.store.Close())
 	}
 	return d, nil
+}
+
+// settingZone is where the store keeps the household's zone.
+const settingZone = "timezone"
+
+// keepZone writes the household's zone down while the gateway runs, so that
+// the command line reads and shows the same times when it does not.
+func (d *daemon) keepZone(ctx context.Context) error {
+	if d.mode == modeServe {
+		return d.store.SetSetting(ctx, settingZone, d.zone.String())
+	}
+	name, ok, err := d.store.Setting(ctx, settingZone)
+	if err != nil || !ok || d.cfg.Timezone != "" || d.mode != modeOffline {
+		return err
+	}
+	if zone, err := time.LoadLocation(name); err == nil {
+		d.zone = zone
+	}
+	return nil
 }
 
 // openStore opens the database and reads what is known of the devices.

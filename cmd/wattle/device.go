@@ -40,7 +40,7 @@ type deviceJSON struct {
 
 // deviceAdd returns `wattle device add`.
 func deviceAdd() *cobra.Command {
-	var f localFlags
+	f := localFlags{creates: true}
 	in := map[string]string{}
 	var dialect, topic, room string
 	cmd := &cobra.Command{

@@ -37,8 +37,8 @@ func mainCode() int {
 	context.AfterFunc(ctx, stop) // a second signal ends the program at once
 
 	err := newRoot().ExecuteContext(ctx)
-	if err == nil {
-		return exitClean
+	if err == nil || ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		return exitClean // it was asked to end, and did
 	}
 	var silent exitError
 	if errors.As(err, &silent) {

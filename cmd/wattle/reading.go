@@ -20,7 +20,7 @@ import (
 
 // newImport returns `wattle import`.
 func newImport() *cobra.Command {
-	var f localFlags
+	f := localFlags{creates: true}
 	var format, zone string
 	var dryRun, skipBad bool
 	cmd := &cobra.Command{

@@ -80,7 +80,7 @@ func (r *recorder) run(ctx context.Context) error {
 	for {
 		select {
 		case write := <-r.queue:
-			r.do(ctx, write)
+			r.do(context.WithoutCancel(ctx), write) // what is begun is finished
 		case <-ctx.Done():
 			for {
 				select {

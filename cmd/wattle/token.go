@@ -18,7 +18,7 @@ func newToken() *cobra.Command {
 
 // tokenCreate returns `wattle token create`.
 func tokenCreate() *cobra.Command {
-	var f localFlags
+	f := localFlags{creates: true}
 	var role, expires string
 	cmd := &cobra.Command{
 		Use:   "create NAME",

@@ -48,7 +48,7 @@ func (p *passwordFlag) read(cmd *cobra.Command) (string, error) {
 
 // userAdd returns `wattle user add`.
 func userAdd() *cobra.Command {
-	var f localFlags
+	f := localFlags{creates: true}
 	var role string
 	var password passwordFlag
 	cmd := &cobra.Command{Use: "add NAME", Short: "Add a member", Args: exactArgs(1)}
