@@ -55,7 +55,7 @@ func TestR8_failedCommit(t *testing.T) {
 	var open pile
 	h.setHandle(open.handle)
 	spy := h.enter(link{user: "hass", id: "spy"})
-	spy.subscribe(1, "wattle/#")
+	spy.watch(1, "wattle/#")
 	p = h.enter(link{version: 5, user: "plug", id: "x"})
 	for i := range byte(4) {
 		p.publish("wattle/plug/reading", fmt.Sprint(i+1), 1+i%2, i == 0, uint16(i+1))
@@ -95,7 +95,7 @@ func TestR8_takenOff(t *testing.T) {
 	h := open(t, nil)
 	h.setHandle(func(gateway.Message, func(error)) error { return errors.New("no reading") })
 	spy := h.enter(link{user: "hass", id: "spy"})
-	spy.subscribe(0, "#")
+	spy.watch(0, "#")
 	p := h.enter(link{version: 5, user: "plug", id: "x"})
 	p.publish("wattle/plug/reading", "x", 0, true, 0)
 	p.publish("wattle/plug/reading", "x", 1, true, 1)

@@ -43,7 +43,7 @@ func (s *strict) OnPublish(_ *mqtt.Client, pk packets.Packet) (packets.Packet, e
 func TestR6_will(t *testing.T) {
 	_, addr := bareOpen(t, &strict{}, nil)
 	spy := join(t, addr, link{user: "hass", id: "spy"})
-	spy.subscribe(0, "secret/#")
+	spy.watch(0, "secret/#")
 	bad := link{user: "plug", id: "x", will: &testWill{topic: "secret/set", payload: "on"}}
 	_ = join(t, addr, bad).c.Close()
 	if n := spy.receive(); n.topic != "secret/set" {
@@ -52,7 +52,7 @@ func TestR6_will(t *testing.T) {
 
 	h := open(t, nil)
 	spy = h.enter(link{user: "hass", id: "spy"})
-	spy.subscribe(0, "#")
+	spy.watch(0, "#")
 	for _, topic := range []string{
 		"secret/set", "wattle/plug/set", "wattle/meter/reading", "$SYS/x", "wattle/plug/" +
 			strings.Repeat("x", 300), "wattle/plug/" + strings.Repeat("/", 20),

@@ -374,6 +374,14 @@ func (p *peer) subscribe(qos byte, filters ...string) []byte {
 	return body[2:]
 }
 
+// watch subscribes, and waits until what is retained was looked up: what others
+// retain later is not sent twice.
+func (p *peer) watch(qos byte, filters ...string) {
+	p.t.Helper()
+	p.subscribe(qos, filters...)
+	p.ping()
+}
+
 // next reads a frame, or returns an error when there is none within patience.
 func (p *peer) next() (first byte, body []byte, err error) {
 	_ = p.c.SetReadDeadline(time.Now().Add(patience))

@@ -221,7 +221,7 @@ func TestR13_drop(t *testing.T) {
 
 	h := open(t, nil)
 	spy := h.enter(link{user: "hass", id: "spy"})
-	spy.subscribe(0, "#")
+	spy.watch(0, "#")
 	keep := link{
 		version: 5, user: "plug", id: "x", keep: true,
 		props: []byte{packets.PropSessionExpiryInterval, 0, 0, 1, 0},

@@ -50,7 +50,7 @@ func TestRights_property(t *testing.T) {
 		Publish: []string{"+/b/c"}, Subscribe: []string{"a/#", "b/+"},
 	}}
 	spy := h.enter(link{user: "hass", id: "spy"})
-	spy.subscribe(0, "#")
+	spy.watch(0, "#")
 	users := []string{"plug", "meter", "zigbee"}
 	cases, token := 0, 0
 	level := rapid.SampledFrom([]string{"a", "b", "c", "d", "$SYS", ""})

@@ -109,7 +109,7 @@ func TestWill(t *testing.T) {
 func TestWill_delay(t *testing.T) {
 	h := open(t, nil)
 	spy := h.enter(link{version: 5, user: "hass", id: "spy"})
-	spy.subscribe(0, "#")
+	spy.watch(0, "#")
 	p := h.enter(link{
 		version: 5, user: "plug", id: "x", keep: true, props: expiry,
 		will: &testWill{
@@ -141,7 +141,7 @@ func TestWill_isTheLastWord(t *testing.T) {
 		return open.handle(m, done)
 	})
 	spy := h.enter(link{user: "hass", id: "spy"})
-	spy.subscribe(0, "#")
+	spy.watch(0, "#")
 	p := h.enter(link{user: "plug", id: "x", will: &testWill{
 		topic: "wattle/plug/availability", payload: "offline", retain: true,
 	}})
@@ -176,7 +176,7 @@ func TestWill_isTheLastWord(t *testing.T) {
 func TestWill_ofEvictedSession(t *testing.T) {
 	h := open(t, func(c *broker.Config) { c.Limits.SessionsPerCredential = 1 })
 	spy := h.enter(link{user: "hass", id: "spy"})
-	spy.subscribe(0, "#")
+	spy.watch(0, "#")
 	l := link{
 		version: 5, user: "plug", id: "x", keep: true, props: expiry,
 		will: &testWill{

@@ -66,7 +66,8 @@ func (f *localFlags) connect(cmd *cobra.Command) (*client, error) {
 		return nil, fmt.Errorf("talking to the gateway at %s: %w", path, err)
 	}
 	if _, err := os.Stat(filepath.Join(f.dataDir, databaseName)); err != nil && !f.creates {
-		return nil, fmt.Errorf("there is no gateway's data in %s; --data-dir says where it is: %w", f.dataDir, err)
+		return nil, fmt.Errorf("there is no gateway's data in %s; --data-dir says where it is: %w",
+			f.dataDir, err)
 	}
 	local, err := serveOffline(cmd.Context(), f.dataDir)
 	if err != nil {
