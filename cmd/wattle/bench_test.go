@@ -2,7 +2,6 @@ package main
 
 import (
 	"bufio"
-	"context"
 	"encoding/binary"
 	"fmt"
 	"io"
@@ -182,29 +181,8 @@ func benchGateway(b *testing.B) (addr string, logins []login) {
 	if err := d.loadDevices(b.Context()); err != nil {
 		b.Fatal(err)
 	}
-	l, err := d.listen()
-	if err != nil {
-		b.Fatal(err)
-	}
-	ctx, stop := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- d.run(ctx, l) }()
-	b.Cleanup(func() {
-		stop()
-		if err := errorsOf(<-done, d.close()); err != nil {
-			b.Error(err)
-		}
-	})
+	l := runDaemon(b, d)
 	return l.mqtt.Addr().String(), logins
-}
-
-func errorsOf(errs ...error) error {
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // BenchmarkGateway_acknowledged counts readings that are on the disk when they

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -66,28 +67,32 @@ func startGateway(t *testing.T, change ...func(*config.Config)) *testGateway {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l, err := d.listen()
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, stop := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- d.run(ctx, l) }()
-	t.Cleanup(func() {
-		stop()
-		if err := <-done; err != nil {
-			t.Errorf("the gateway ended with %v", err)
-		}
-		if err := d.close(); err != nil {
-			t.Errorf("closing the gateway: %v", err)
-		}
-	})
+	l := runDaemon(t, d)
 	g := &testGateway{
 		t: t, d: d, dir: cfg.DataDir,
 		http: "http://" + l.http.Addr().String(), mqtt: l.mqtt.Addr().String(),
 	}
 	g.token = g.newToken("test-owner", "owner")
 	return g
+}
+
+// runDaemon runs a daemon until the test ends, and closes it then.
+func runDaemon(tb testing.TB, d *daemon) listeners {
+	tb.Helper()
+	l, err := d.listen()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- d.run(ctx, l) }()
+	tb.Cleanup(func() {
+		stop()
+		if err := errors.Join(<-done, d.close()); err != nil {
+			tb.Errorf("the gateway ended with %v", err)
+		}
+	})
+	return l
 }
 
 // testLog writes the gateway's log to the test's.

@@ -54,5 +54,9 @@ func guarded(ctx context.Context, p part) (err error) {
 			err = fmt.Errorf("%s: panic: %v\n%s", p.name, r, debug.Stack())
 		}
 	}()
-	return p.run(ctx)
+	err = p.run(ctx)
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		return nil // it was stopped while it still began
+	}
+	return err
 }

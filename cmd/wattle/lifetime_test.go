@@ -49,7 +49,11 @@ func TestRunParts_stopInTheirOrder(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := runParts(ctx, []part{waits("a")}); err != nil {
+	early := part{"e", func(ctx context.Context) error {
+		<-ctx.Done()
+		return fmt.Errorf("reading: %w", ctx.Err())
+	}}
+	if err := runParts(ctx, []part{waits("a"), early}); err != nil {
 		t.Errorf("a context that ended: %v", err)
 	}
 }
