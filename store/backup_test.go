@@ -121,7 +121,7 @@ func TestOpen_damaged(t *testing.T) {
 		if err != nil {
 			continue
 		}
-		_ = s.Scan(ctx, id, 0, math.MaxInt64, func(gateway.Reading) error { return nil })
+		_ = s.Scan(ctx, id, 0, math.MaxInt64, each(func(gateway.Reading) error { return nil }))
 		_ = s.Append(ctx, readingsOf(id, 290, 20))
 		if err := s.Check(ctx); err == nil {
 			t.Errorf("page %d is wiped and nothing tells", at/page+1)

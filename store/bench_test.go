@@ -67,7 +67,7 @@ func BenchmarkStore_Scan(b *testing.B) {
 	n := 0
 	for b.Loop() {
 		err := s.Scan(context.Background(), id, base, base+rows*gateway.Second,
-			func(gateway.Reading) error { n++; return nil })
+			each(func(gateway.Reading) error { n++; return nil }))
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -17,9 +17,9 @@ func (s *Store) hasTable(ctx context.Context, name string) (bool, error) {
 
 // openReadings makes the readings of the file ready: those of the table that
 // held one row for each, until version 2 of the schema, become chunks, and the
-// tail comes into memory. A file of version 1 has neither.
+// tail comes into memory. A file of an older version is left as it is.
 func (s *Store) openReadings(ctx context.Context) error {
-	if found, err := s.hasTable(ctx, "tail"); err != nil || !found {
+	if found, err := s.hasTable(ctx, "rollup"); err != nil || !found {
 		return err
 	}
 	if found, err := s.hasTable(ctx, "reading"); err != nil {
@@ -35,7 +35,10 @@ func (s *Store) openReadings(ctx context.Context) error {
 	if err := s.prepareStatements(ctx); err != nil {
 		return err
 	}
-	return s.loadTail(ctx)
+	if err := s.loadTail(ctx); err != nil {
+		return err
+	}
+	return s.loadRolled(ctx)
 }
 
 // convert empties the table reading into chunks, a chunk a transaction, and

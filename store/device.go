@@ -154,8 +154,16 @@ func (s *Store) purgeDevice(ctx context.Context, id gateway.DeviceID) error {
 		return s.wrap(doing, err)
 	}
 	return s.write(ctx, doing, func(tx *sql.Tx) error {
-		_, err := tx.Exec(`DELETE FROM device WHERE id = ? AND deleted_ms IS NOT NULL`, id)
-		return err
+		for _, statement := range []string{
+			`DELETE FROM rollup WHERE device_id = ?`,
+			`DELETE FROM thinned WHERE device_id = ?`,
+			`DELETE FROM device WHERE id = ? AND deleted_ms IS NOT NULL`,
+		} {
+			if _, err := tx.Exec(statement, id); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 }
 

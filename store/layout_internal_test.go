@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"flag"
 	"math"
 	"os"
@@ -109,6 +110,19 @@ func layoutIn(b *testing.B, s *Store, load func()) {
 		b.Fatal(err)
 	}
 	took, spent := time.Since(began), cpu(b)-used
+	began = time.Now()
+	if plain, err := s.hasTable(ctx, "reading"); err != nil || !plain {
+		if err := errors.Join(err, s.rollUpAll(ctx, math.MaxInt64/2)); err != nil {
+			b.Fatal(err)
+		}
+		var rows, bytes float64
+		err := s.r.QueryRow(`SELECT count(*), coalesce(sum(length(data)), 0) FROM rollup`).Scan(&rows, &bytes)
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.ReportMetric(bytes/float64(*benchReadings), "rollup-B/reading")
+		b.ReportMetric(float64(time.Since(began).Nanoseconds())/float64(*benchReadings), "rollup-ns/reading")
+	}
 	if err := s.tidy(ctx); err != nil {
 		b.Fatal(err)
 	}
@@ -141,9 +155,11 @@ func scanAny(b *testing.B, s *Store, id gateway.DeviceID) (n int64) {
 	}
 	var sum gateway.Power
 	if !plain {
-		err = s.Scan(context.Background(), id, 0, math.MaxInt64, func(r gateway.Reading) error {
-			n++
-			sum += r.Power
+		err = s.Scan(context.Background(), id, 0, math.MaxInt64, func(rs []gateway.Reading) error {
+			n += int64(len(rs))
+			for i := range rs {
+				sum += rs[i].Power
+			}
 			return nil
 		})
 	} else {

@@ -28,8 +28,6 @@ func (s *Store) prepareStatements(ctx context.Context) (err error) {
 	}{
 		{&s.appendRow, s.w, `INSERT INTO tail (id, data) VALUES (?, ?)`},
 		{&s.known, s.w, selectThere},
-		{&s.nextChunk, s.r, selectNext},
-		{&s.prevChunk, s.r, selectPrev},
 	} {
 		if *p.to, err = p.db.PrepareContext(ctx, p.query); err != nil {
 			return err
@@ -70,10 +68,16 @@ func (s *Store) Append(ctx context.Context, rs []gateway.Reading) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
+		if err := s.cutUntrue(ctx, tx, rs); err != nil {
+			return err
+		}
 		row = s.tail.next()
 		_, err := tx.Stmt(s.appendRow).Exec(row, chunk.AppendBatch(nil, rs))
 		return err
-	}, func() { s.tail.add(row, rs) })
+	}, func() {
+		s.tail.add(row, rs)
+		s.rolled.added(rs)
+	})
 	if err != nil || s.tail.size() <= s.tailMost {
 		return err
 	}
@@ -110,13 +114,14 @@ func within(rs []gateway.Reading, from, to gateway.Instant) []gateway.Reading {
 	return rs[:sort.Search(len(rs), func(i int) bool { return rs[i].At >= to })]
 }
 
-// Scan calls fn for each reading of a device from from (inclusive) to to
-// (exclusive), in order of time. An error of fn ends it and is returned as it
-// is. No transaction is open while fn runs, so that fn may take its time and
-// may use s; readings that come in meanwhile may or may not be seen.
+// Scan calls fn with the readings of a device from from (inclusive) to to
+// (exclusive), some at a time, in order of time; they are the caller's until
+// fn returns. An error of fn ends it and is returned as it is. No transaction
+// is open while fn runs, so that fn may take its time and may use s; readings
+// that come in meanwhile may or may not be seen.
 func (s *Store) Scan(
 	ctx context.Context, device gateway.DeviceID, from, to gateway.Instant,
-	fn func(r gateway.Reading) error,
+	fn func(rs []gateway.Reading) error,
 ) error {
 	doing := fmt.Sprintf("scanning readings of device %d", device)
 	if err := deviceThere(ctx, s.r, device); err != nil {
@@ -125,29 +130,13 @@ func (s *Store) Scan(
 	p := s.takePacker()
 	defer s.packers.Put(p)
 	for from < to {
-		late := s.tail.of(device)
-		c, err := maybe(scanChunk(s.nextChunk.QueryRowContext(ctx, device, from, to)))
+		x := source{ctx: ctx, s: s, q: s.r, device: device, late: s.tail.of(device), p: p}
+		rs, end, err := x.next(from, to)
 		if err != nil {
 			return s.wrap(doing, err)
 		}
-		end := to
-		if c != nil && c.last < to-1 {
-			end = c.last + 1
-		}
-		part := within(late, from, end)
-		if c != nil {
-			if p.old, err = s.unpack(p, p.old[:0], device, *c); err != nil {
-				return s.wrap(doing, err)
-			}
-			sealed := within(p.old, from, end)
-			if len(part) > 0 {
-				p.merged = merge(p.merged[:0], sealed, part)
-				sealed = p.merged
-			}
-			part = sealed
-		}
-		for _, r := range part {
-			if err := fn(r); err != nil {
+		if len(rs) > 0 {
+			if err := fn(rs); err != nil {
 				return err
 			}
 		}
@@ -283,94 +272,25 @@ func (s *Store) Count(ctx context.Context, device gateway.DeviceID) (n int64, er
 	return n, nil
 }
 
-// Before returns the last reading of a device before at, and whether there is
-// one.
-func (s *Store) Before(
-	ctx context.Context, device gateway.DeviceID, at gateway.Instant,
-) (gateway.Reading, bool, error) {
-	doing := fmt.Sprintf("finding the reading of device %d before %s", device, at)
-	if err := deviceThere(ctx, s.r, device); err != nil {
-		return gateway.Reading{}, false, s.wrap(doing, err)
-	}
-	r, ok, err := s.before(ctx, device, at)
-	return r, ok, s.wrap(doing, err)
-}
-
-// before is Before for a device that is there.
-func (s *Store) before(
-	ctx context.Context, device gateway.DeviceID, at gateway.Instant,
-) (gateway.Reading, bool, error) {
-	if at == math.MinInt64 {
-		return gateway.Reading{}, false, nil
-	}
-	late := within(s.tail.of(device), math.MinInt64, at)
-	c, err := maybe(scanChunk(s.prevChunk.QueryRowContext(ctx, device, at-1)))
-	if err != nil {
-		return gateway.Reading{}, false, err
-	}
-	if c != nil && (len(late) == 0 || late[len(late)-1].At <= c.last) {
-		p := s.takePacker()
-		defer s.packers.Put(p)
-		if p.old, err = s.unpack(p, p.old[:0], device, *c); err != nil {
-			return gateway.Reading{}, false, err
-		}
-		sealed := within(p.old, math.MinInt64, at)
-		late = merge(nil, sealed[max(0, len(sealed)-1):], late[max(0, len(late)-1):])
-	}
-	if len(late) == 0 {
-		return gateway.Reading{}, false, nil
-	}
-	return late[len(late)-1], true, nil
-}
-
-// After returns the first reading of a device at or after at, and whether
-// there is one.
-func (s *Store) After(
-	ctx context.Context, device gateway.DeviceID, at gateway.Instant,
-) (gateway.Reading, bool, error) {
-	doing := fmt.Sprintf("finding the reading of device %d after %s", device, at)
-	if err := deviceThere(ctx, s.r, device); err != nil {
-		return gateway.Reading{}, false, s.wrap(doing, err)
-	}
-	late := within(s.tail.of(device), at, math.MaxInt64)
-	c, err := maybe(scanChunk(s.nextChunk.QueryRowContext(ctx, device, at, int64(math.MaxInt64))))
-	if err != nil {
-		return gateway.Reading{}, false, s.wrap(doing, err)
-	}
-	if c != nil && (len(late) == 0 || late[0].At >= c.first) {
-		p := s.takePacker()
-		defer s.packers.Put(p)
-		if p.old, err = s.unpack(p, p.old[:0], device, *c); err != nil {
-			return gateway.Reading{}, false, s.wrap(doing, err)
-		}
-		sealed := within(p.old, at, math.MaxInt64)
-		late = merge(nil, sealed[:min(1, len(sealed))], late[:min(1, len(late))])
-	}
-	if len(late) == 0 {
-		return gateway.Reading{}, false, nil
-	}
-	return late[0], true, nil
-}
-
 // Last returns the newest reading of each device that has one, in order of
 // their ids.
 func (s *Store) Last(ctx context.Context) ([]gateway.Reading, error) {
 	const doing = "finding the newest readings"
-	ids, err := collect(ctx, s.r, func(row scanner) (id gateway.DeviceID, err error) {
-		err = row.Scan(&id)
-		return id, err
-	}, `SELECT id FROM device WHERE deleted_ms IS NULL ORDER BY id`)
+	ids, err := s.deviceIDs(ctx)
 	if err != nil {
 		return nil, s.wrap(doing, err)
 	}
 	var rs []gateway.Reading
 	for _, id := range ids {
-		r, ok, err := s.before(ctx, id, math.MaxInt64)
+		err := s.with(ctx, doing, id, func(x *source) error {
+			r, ok, err := x.Before(math.MaxInt64, math.MinInt64, gateway.HasPower|gateway.HasEnergy)
+			if ok {
+				rs = append(rs, r)
+			}
+			return err
+		})
 		if err != nil {
-			return nil, s.wrap(doing, err)
-		}
-		if ok {
-			rs = append(rs, r)
+			return nil, err
 		}
 	}
 	return rs, nil

@@ -22,10 +22,10 @@ import (
 func scanAll(tb testing.TB, s *store.Store, id gateway.DeviceID) []gateway.Reading {
 	tb.Helper()
 	var got []gateway.Reading
-	err := s.Scan(context.Background(), id, 0, math.MaxInt64, func(r gateway.Reading) error {
+	err := s.Scan(context.Background(), id, 0, math.MaxInt64, each(func(r gateway.Reading) error {
 		got = append(got, r)
 		return nil
-	})
+	}))
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -159,10 +159,10 @@ func TestStore_Scan_range(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var got []gateway.Reading
-			err := s.Scan(context.Background(), id, c.from, c.to, func(r gateway.Reading) error {
+			err := s.Scan(context.Background(), id, c.from, c.to, each(func(r gateway.Reading) error {
 				got = append(got, r)
 				return nil
-			})
+			}))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -181,13 +181,13 @@ func TestStore_Scan_stops(t *testing.T) {
 	}
 	enough := errors.New("enough")
 	calls := 0
-	err := s.Scan(context.Background(), id, 0, math.MaxInt64, func(gateway.Reading) error {
+	err := s.Scan(context.Background(), id, 0, math.MaxInt64, each(func(gateway.Reading) error {
 		calls++
 		if calls == 3 {
 			return enough
 		}
 		return nil
-	})
+	}))
 	if err != enough || calls != 3 { //nolint:errorlint // as it is, not wrapped
 		t.Errorf("got error %v after %d calls, want %v after 3", err, calls, enough)
 	}
@@ -203,10 +203,10 @@ func TestStore_Scan_writes(t *testing.T) {
 	if err := s.Append(context.Background(), readingsOf(ids[0], 0, 100)); err != nil {
 		t.Fatal(err)
 	}
-	err := s.Scan(context.Background(), ids[0], 0, math.MaxInt64, func(r gateway.Reading) error {
+	err := s.Scan(context.Background(), ids[0], 0, math.MaxInt64, each(func(r gateway.Reading) error {
 		r.Device = ids[1]
 		return s.Append(context.Background(), []gateway.Reading{r})
-	})
+	}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -245,40 +245,6 @@ func TestStore_Page(t *testing.T) {
 	wantCode(t, err, gateway.CodeInvalid, "-1")
 	_, _, err = s.Page(ctx, id+1, 0, 1, 0, 10)
 	wantCode(t, err, gateway.CodeNotFound, "device 2")
-}
-
-func TestStore_Before_After(t *testing.T) {
-	s := openStore(t)
-	ctx := context.Background()
-	ids := addDevices(t, s, 2)
-	all := readingsOf(ids[0], 0, 3)
-	if err := s.Append(ctx, all); err != nil {
-		t.Fatal(err)
-	}
-	for _, c := range []struct {
-		name   string
-		find   func(context.Context, gateway.DeviceID, gateway.Instant) (gateway.Reading, bool, error)
-		at     gateway.Instant
-		want   gateway.Reading
-		wantOK bool
-	}{
-		{"before a reading", s.Before, all[1].At, all[0], true},
-		{"before the first", s.Before, all[0].At, gateway.Reading{}, false},
-		{"before later", s.Before, all[2].At + 1, all[2], true},
-		{"after at a reading", s.After, all[1].At, all[1], true},
-		{"after a reading", s.After, all[1].At + 1, all[2], true},
-		{"after the last", s.After, all[2].At + 1, gateway.Reading{}, false},
-	} {
-		got, ok, err := c.find(ctx, ids[0], c.at)
-		if got != c.want || ok != c.wantOK || err != nil {
-			t.Errorf("%s: got %v, %t, %v; want %v, %t", c.name, got, ok, err, c.want, c.wantOK)
-		}
-	}
-	if _, ok, err := s.Before(ctx, ids[1], base); ok || err != nil {
-		t.Errorf("device without readings: got %t, %v", ok, err)
-	}
-	_, _, err := s.After(ctx, 99, base)
-	wantCode(t, err, gateway.CodeNotFound, "99")
 }
 
 func TestStore_Last(t *testing.T) {

@@ -82,6 +82,7 @@ type packer struct {
 	old    []gateway.Reading
 	merged []gateway.Reading
 	data   []byte
+	table  chunk.Table
 }
 
 // takePacker returns memory that the caller gives back with s.packers.Put.
@@ -286,17 +287,25 @@ func (s *Store) insertChunks(
 		}
 		first, last := part[0].At, part[len(part)-1].At
 		if i == 0 && old != nil {
-			_, err = tx.Exec(`UPDATE chunk SET first_ms = ?, last_ms = ?, count = ?, data = ?
-				WHERE id = ?`, first, last, len(part), p.data, old.id)
+			_, err = tx.Exec(`UPDATE chunk SET first_ms = ?, last_ms = ?, count = ?, fields = ?,
+				data = ? WHERE id = ?`, first, last, len(part), fieldsOf(part), p.data, old.id)
 		} else {
-			_, err = tx.Exec(`INSERT INTO chunk (device_id, first_ms, last_ms, count, data)
-				VALUES (?,?,?,?,?)`, device, first, last, len(part), p.data)
+			_, err = tx.Exec(`INSERT INTO chunk (device_id, first_ms, last_ms, count, fields, data)
+				VALUES (?,?,?,?,?,?)`, device, first, last, len(part), fieldsOf(part), p.data)
 		}
 		if err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// fieldsOf returns which fields some of rs have.
+func fieldsOf(rs []gateway.Reading) (has gateway.ReadingFields) {
+	for _, r := range rs {
+		has |= r.Has
+	}
+	return has
 }
 
 // setAside moves a damaged chunk out of the way.

@@ -60,10 +60,10 @@ func (m model) sameAs(rt *rapid.T, s *Store, id gateway.DeviceID, from, to gatew
 	ctx := context.Background()
 	want := m.of(id, from, to)
 	var got []gateway.Reading
-	err := s.Scan(ctx, id, from, to, func(r gateway.Reading) error {
+	err := s.Scan(ctx, id, from, to, each(func(r gateway.Reading) error {
 		got = append(got, r)
 		return nil
-	})
+	}))
 	if diff := gocmp.Diff(want, got); diff != "" || err != nil {
 		rt.Fatalf("scanning device %d: error %v (-want +got):\n%s", id, err, diff)
 	}
@@ -82,14 +82,13 @@ func (m model) sameAs(rt *rapid.T, s *Store, id gateway.DeviceID, from, to gatew
 		rt.Fatalf("count of device %d: %d, error %v; want %d", id, n, err, len(m[id]))
 	}
 	for name, c := range map[string]struct {
-		find func(context.Context, gateway.DeviceID, gateway.Instant) (gateway.Reading, bool, error)
 		in   []gateway.Reading
 		last bool
 	}{
-		"before": {s.Before, m.of(id, math.MinInt64, from), true},
-		"after":  {s.After, m.of(id, from, math.MaxInt64), false},
+		"before": {m.of(id, math.MinInt64, from), true},
+		"after":  {m.of(id, from, math.MaxInt64), false},
 	} {
-		got, ok, err := c.find(ctx, id, from)
+		got, ok, err := find(s, id, from, c.last)
 		var want gateway.Reading
 		if n := len(c.in); n > 0 && c.last {
 			want = c.in[n-1]
@@ -327,7 +326,7 @@ func TestStore_flips(t *testing.T) {
 	}
 	tells := func(what string) {
 		t.Helper()
-		err := s.Scan(ctx, id, hit.first, hit.last, func(gateway.Reading) error { return nil })
+		err := s.Scan(ctx, id, hit.first, hit.last, each(func(gateway.Reading) error { return nil }))
 		if !errors.Is(err, chunk.ErrDamaged) {
 			t.Fatalf("%s: reading tells %v", what, err)
 		}
@@ -499,10 +498,10 @@ func TestOpen_convertsPlainTable(t *testing.T) {
 	s = openWith(t, path, ours(t, -1))
 	for id, n := range map[gateway.DeviceID]int{1: 0, 2: 9000, 3: 18_000} {
 		var got []gateway.Reading
-		err := s.Scan(ctx, id, 0, math.MaxInt64, func(r gateway.Reading) error {
+		err := s.Scan(ctx, id, 0, math.MaxInt64, each(func(r gateway.Reading) error {
 			got = append(got, r)
 			return nil
-		})
+		}))
 		if err != nil || len(got) != n {
 			t.Fatalf("device %d has %d readings, error %v; want %d", id, len(got), err, n)
 		}
@@ -553,13 +552,13 @@ func TestStore_readsWhileSealing(t *testing.T) {
 					return
 				}
 				scanned, last := 0, gateway.Instant(0)
-				err = s.Scan(ctx, id, 0, math.MaxInt64, func(r gateway.Reading) error {
+				err = s.Scan(ctx, id, 0, math.MaxInt64, each(func(r gateway.Reading) error {
 					if scanned++; r.At <= last {
 						return fmt.Errorf("%s comes after %s", r.At, last)
 					}
 					last = r.At
 					return nil
-				})
+				}))
 				if err != nil || scanned < least {
 					t.Errorf("scanned %d, error %v; %d were acknowledged", scanned, err, least)
 					return

@@ -33,6 +33,7 @@ type Config struct {
 	Path   string           // the file; its directory must exist
 	Logger *slog.Logger     // nil for none
 	Now    func() time.Time // stamps what is made; nil for time.Now
+	Zone   *time.Location   // of the days that are summed up; nil for the one before, or UTC
 
 	MaxEvents   int // events kept, the newest; 0 for 100,000
 	MaxCommands int // commands kept, the newest; 0 for 10,000
@@ -48,10 +49,13 @@ type Store struct {
 	closed atomic.Bool
 
 	tail     tail
+	rolled   rolled
 	sealing  chan struct{} // holds one value; who took it may seal
 	packers  sync.Pool     // of *packer
 	stuck    atomic.Bool   // sealing failed, and the log says so
 	suspects sync.Map      // chunks that readers found damaged: id to device
+
+	badRollups sync.Map // the same for rollups
 
 	tailMost  int // tailMost, fewer in tests
 	chunkMost int // chunkMost, fewer in tests
@@ -59,8 +63,6 @@ type Store struct {
 
 	appendRow *sql.Stmt // on w
 	known     *sql.Stmt // on w
-	nextChunk *sql.Stmt // on r
-	prevChunk *sql.Stmt // on r
 }
 
 // Open opens the file at cfg.Path, makes it if it is missing, and brings its

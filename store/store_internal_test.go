@@ -47,10 +47,10 @@ func someReadings(id gateway.DeviceID, first, n int) []gateway.Reading {
 func count(t *testing.T, s *Store, id gateway.DeviceID) int {
 	t.Helper()
 	n := 0
-	err := s.Scan(context.Background(), id, 0, math.MaxInt64, func(gateway.Reading) error {
+	err := s.Scan(context.Background(), id, 0, math.MaxInt64, each(func(gateway.Reading) error {
 		n++
 		return nil
-	})
+	}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -333,4 +333,33 @@ func TestStore_parallel(t *testing.T) {
 	if got := count(t, s, id); got != writers*batches*size {
 		t.Errorf("%d readings, want %d", got, writers*batches*size)
 	}
+}
+
+// each returns what calls fn with one reading after the other.
+func each(fn func(r gateway.Reading) error) func(rs []gateway.Reading) error {
+	return func(rs []gateway.Reading) error {
+		for _, r := range rs {
+			if err := fn(r); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+}
+
+// find returns the last reading of a device before at, or the first at or
+// after at.
+func find(
+	s *Store, device gateway.DeviceID, at gateway.Instant, before bool,
+) (r gateway.Reading, ok bool, err error) {
+	const has = gateway.HasPower | gateway.HasEnergy
+	err = s.with(context.Background(), "finding a reading", device, func(x *source) (err error) {
+		if before {
+			r, ok, err = x.Before(at, math.MinInt64, has)
+		} else {
+			r, ok, err = x.After(at, math.MaxInt64, has)
+		}
+		return err
+	})
+	return r, ok, err
 }

@@ -67,3 +67,15 @@ func readingsOf(id gateway.DeviceID, first, n int) []gateway.Reading {
 	}
 	return rs
 }
+
+// each returns what calls fn with one reading after the other.
+func each(fn func(r gateway.Reading) error) func(rs []gateway.Reading) error {
+	return func(rs []gateway.Reading) error {
+		for _, r := range rs {
+			if err := fn(r); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+}

@@ -86,8 +86,8 @@ func TestStore_sealedAndLate(t *testing.T) {
 		}
 		want[i].Energy, want[i].Has = 9, gateway.HasPower|gateway.HasEnergy
 		at := want[i].At
-		before, _, err1 := s.Before(ctx, id, at+1)
-		after, _, err2 := s.After(ctx, id, at)
+		before, _, err1 := find(s, id, at+1, true)
+		after, _, err2 := find(s, id, at, false)
 		last, err3 := s.Last(ctx)
 		page, total, err4 := s.Page(ctx, id, at, math.MaxInt64, 0, 1)
 		n, err5 := s.Count(ctx, id)

@@ -109,10 +109,14 @@ func (d *daemon) keepZone(ctx context.Context) error {
 
 // openStore opens the database and reads what is known of the devices.
 func (d *daemon) openStore(ctx context.Context) (err error) {
-	d.store, err = store.Open(ctx, store.Config{
+	cfg := store.Config{
 		Path:   filepath.Join(d.cfg.DataDir, databaseName),
 		Logger: d.log.With("part", "store"), Now: time.Now,
-	})
+	}
+	if d.mode != modeOffline { // the command line may run in another zone
+		cfg.Zone = d.zone
+	}
+	d.store, err = store.Open(ctx, cfg)
 	if err != nil {
 		return err
 	}

@@ -10,7 +10,7 @@ import (
 	"github.com/wattle-home/wattle/store"
 )
 
-// history sums up what the store has by the household's calendar.
+// history is the store as the API sees readings.
 type history struct {
 	*store.Store
 	zone *time.Location
@@ -20,7 +20,7 @@ type history struct {
 func (h history) Series(
 	ctx context.Context, device gateway.DeviceID, from, to gateway.Instant, step string,
 ) (string, []api.Point, error) {
-	taken, buckets, err := energy.Query(source{ctx, h.Store, device}, from, to, energy.Step(step),
+	taken, buckets, err := h.Store.Series(ctx, device, from, to, energy.Step(step),
 		h.zone)
 	if err != nil {
 		return "", nil, err
@@ -34,24 +34,17 @@ func (h history) Series(
 	return string(taken), points, nil
 }
 
-// source is one device's readings as package energy asks for them.
-type source struct {
-	ctx    context.Context
-	store  *store.Store
-	device gateway.DeviceID
-}
-
-// Before implements energy.Source.
-func (s source) Before(at gateway.Instant) (gateway.Reading, bool, error) {
-	return s.store.Before(s.ctx, s.device, at)
-}
-
-// After implements energy.Source.
-func (s source) After(at gateway.Instant) (gateway.Reading, bool, error) {
-	return s.store.After(s.ctx, s.device, at)
-}
-
-// Scan implements energy.Source.
-func (s source) Scan(from, to gateway.Instant, fn func(gateway.Reading) error) error {
-	return s.store.Scan(s.ctx, s.device, from, to, fn)
+// Scan implements api.History.
+func (h history) Scan(
+	ctx context.Context, device gateway.DeviceID, from, to gateway.Instant,
+	fn func(r gateway.Reading) error,
+) error {
+	return h.Store.Scan(ctx, device, from, to, func(rs []gateway.Reading) error {
+		for _, r := range rs {
+			if err := fn(r); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }

@@ -81,8 +81,10 @@ func TestKill_nothingAcknowledgedIsLost(t *testing.T) {
 	total, lost := 0, 0
 	for id, want := range acked {
 		have := map[gateway.Instant]bool{}
-		err := st.Scan(t.Context(), id, 0, 1<<60, func(r gateway.Reading) error {
-			have[r.At] = true
+		err := st.Scan(t.Context(), id, 0, 1<<60, func(rs []gateway.Reading) error {
+			for _, r := range rs {
+				have[r.At] = true
+			}
 			return nil
 		})
 		if err != nil {

@@ -59,22 +59,14 @@ func Edges(from, to gateway.Instant, step Step, zone *time.Location) ([]gateway.
 	if from < earliest || to > latest {
 		return nil, gateway.Invalidf("span from %s to %s leaves the years 1 to 9999", from, to)
 	}
-	var next func(gateway.Instant) gateway.Instant
-	least := gateway.Instant(1) // the shortest bucket
 	switch step {
 	case StepAuto:
 		return Edges(from, to, Auto(from, to), zone)
 	case StepRaw, StepAll:
 		return []gateway.Instant{from, to}, nil
-	case Step5Min:
-		least, next = 5*gateway.Minute, clockStep(zone, 5*gateway.Minute)
-	case StepHour:
-		least, next = gateway.Hour, clockStep(zone, gateway.Hour)
-	case StepDay:
-		least, next = day, func(i gateway.Instant) gateway.Instant { return nextDay(i, zone) }
-	case StepMonth:
-		least, next = 28*day, func(i gateway.Instant) gateway.Instant { return nextMonth(i, zone) }
-	default:
+	}
+	least, next := stepper(step, zone)
+	if next == nil {
 		return nil, gateway.Invalidf("step %q is not known", step)
 	}
 	if (to-from)/least > MaxBuckets {
@@ -85,6 +77,34 @@ func Edges(from, to gateway.Instant, step Step, zone *time.Location) ([]gateway.
 		edges = append(edges, i)
 	}
 	return append(edges, to), nil
+}
+
+// stepper returns how long a bucket of a step is at least, and what finds the
+// first border after an instant; nil for a step without borders.
+func stepper(
+	step Step, zone *time.Location,
+) (least gateway.Instant, next func(gateway.Instant) gateway.Instant) {
+	switch step {
+	case Step5Min:
+		return 5 * gateway.Minute, clockStep(zone, 5*gateway.Minute)
+	case StepHour:
+		return gateway.Hour, clockStep(zone, gateway.Hour)
+	case StepDay:
+		return day, func(i gateway.Instant) gateway.Instant { return nextDay(i, zone) }
+	case StepMonth:
+		return 28 * day, func(i gateway.Instant) gateway.Instant { return nextMonth(i, zone) }
+	}
+	return 0, nil
+}
+
+// Grid returns the borders of a level's buckets that lie in a span, both ends
+// included: those of whole buckets.
+func Grid(from, to gateway.Instant, level Level, zone *time.Location) (edges []gateway.Instant) {
+	_, next := stepper(level.Step(), zone)
+	for i := next(from - 1); i <= to; i = next(i) {
+		edges = append(edges, i)
+	}
+	return edges
 }
 
 // tooMany says that a series would be too long.

@@ -182,7 +182,7 @@ func TestSeries_rule(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			edges := []gateway.Instant{at(tt.from), at(tt.to)}
-			bs, err := energy.Series(merged(tt.readings), edges)
+			bs, err := series(merged(tt.readings), edges)
 			if err != nil || len(bs) != 1 {
 				t.Fatal(bs, err)
 			}
@@ -205,19 +205,19 @@ func TestSeries_buckets(t *testing.T) {
 	rs := merged([]gateway.Reading{
 		watts(0, 100), watts(600, 200), watts(1200, 0), watts(1800, 50), watts(2400, 50), watts(3000, 50),
 	})
-	got, err := energy.Series(rs, []gateway.Instant{at(300), at(900), at(1500), at(9000), at(9001)})
+	got, err := series(rs, []gateway.Instant{at(300), at(900), at(1500), at(9000), at(9001)})
 	want := []energy.Bucket{
 		{
 			From: at(300), To: at(900), Energy: 25_000, Covered: 600 * gateway.Second,
-			Min: 100_000, Max: 200_000, Mean: 150_000, Readings: 1,
+			Min: 100_000, Max: 200_000, Mean: 150_000, Seen: true,
 		},
 		{
 			From: at(900), To: at(1500), Energy: 16_667, Covered: 600 * gateway.Second,
-			Min: 0, Max: 200_000, Mean: 100_000, Readings: 1,
+			Min: 0, Max: 200_000, Mean: 100_000, Seen: true,
 		},
 		{
 			From: at(1500), To: at(9000), Energy: 25_000, Covered: 2100 * gateway.Second,
-			Min: 0, Max: 50_000, Mean: 42_857, Readings: 3,
+			Min: 0, Max: 50_000, Mean: 42_857, Seen: true,
 		},
 		{From: at(9000), To: at(9001)},
 	}
@@ -263,7 +263,7 @@ func TestQuery_raw(t *testing.T) {
 		t.Fatal(step, got, err)
 	}
 	for i, b := range got {
-		if want := at(60 + 60*i); b.From != want || b.Readings != 1 || b.Mean != 60_000 {
+		if want := at(60 + 60*i); b.From != want || !b.Seen || b.Mean != 60_000 {
 			t.Errorf("point %d: %+v", i, b)
 		}
 	}
@@ -338,8 +338,17 @@ func span(t *rapid.T, rs []gateway.Reading) (from, to gateway.Instant) {
 	return from, from + gateway.Instant(1+rnd.IntN([]int{60, 3600, 86_400}[rnd.IntN(3)]))*gateway.Second
 }
 
+// series returns the buckets between edges.
+func series(src energy.Source, edges []gateway.Instant) (bs []energy.Bucket, err error) {
+	sums, err := energy.Series(src, edges)
+	for _, s := range sums {
+		bs = append(bs, s.Bucket())
+	}
+	return bs, err
+}
+
 func one(t *rapid.T, rs readings, from, to gateway.Instant) energy.Bucket {
-	bs, err := energy.Series(rs, []gateway.Instant{from, to})
+	bs, err := series(rs, []gateway.Instant{from, to})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -370,7 +379,7 @@ func TestSeries_additive(t *testing.T) {
 		slices.Sort(cuts)
 		cuts = slices.Compact(cuts)
 		whole := one(t, rs, from, to)
-		joined, err := energy.Series(rs, cuts)
+		joined, err := series(rs, cuts)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -379,7 +388,7 @@ func TestSeries_additive(t *testing.T) {
 			sum.Energy += b.Energy
 			sum.Covered += b.Covered
 			sum.Estimated += b.Estimated
-			sum.Readings += b.Readings
+			sum.Seen = sum.Seen || b.Seen
 			if b.Covered > 0 && (b.Mean < b.Min || b.Mean > b.Max) || b.Covered > b.To-b.From {
 				t.Errorf("bucket %+v", b)
 			}
@@ -390,7 +399,7 @@ func TestSeries_additive(t *testing.T) {
 		if d := sum.Energy - whole.Energy; d > gateway.Energy(len(joined)) || -d > gateway.Energy(len(joined)) {
 			t.Errorf("%d buckets make up %v, the whole is %v", len(joined), sum.Energy, whole.Energy)
 		}
-		if sum.Covered != whole.Covered || sum.Estimated != whole.Estimated || sum.Readings != whole.Readings {
+		if sum.Covered != whole.Covered || sum.Estimated != whole.Estimated || sum.Seen != whole.Seen {
 			t.Errorf("parts %+v, whole %+v", sum, whole)
 		}
 		if apart.Energy != sum.Energy || apart.Covered != sum.Covered {

@@ -2,20 +2,49 @@ package energy
 
 import (
 	"errors"
+	"math"
 	"time"
 
 	"github.com/wattle-home/wattle/gateway"
 )
 
-// Source is the readings of one device.
+// Source is the readings of one device, and sums of them.
 type Source interface {
-	// Before returns the last reading before at, if there is one.
-	Before(at gateway.Instant) (r gateway.Reading, ok bool, err error)
-	// After returns the first reading at or after at, if there is one.
-	After(at gateway.Instant) (r gateway.Reading, ok bool, err error)
-	// Scan calls fn with each reading from from to before to, in order of time,
-	// until fn returns an error, which it returns.
-	Scan(from, to gateway.Instant, fn func(r gateway.Reading) error) error
+	// Before returns the last reading from since to before at that has one of
+	// the fields, if there is one.
+	Before(at, since gateway.Instant, has gateway.ReadingFields) (gateway.Reading, bool, error)
+	// After returns the first reading from at to before until that has one of
+	// the fields, if there is one.
+	After(at, until gateway.Instant, has gateway.ReadingFields) (gateway.Reading, bool, error)
+	// Scan calls fn with the readings from from to before to, some at a time, in
+	// order of time, until fn returns an error, which it returns. They are the
+	// caller's until fn returns.
+	Scan(from, to gateway.Instant, fn func(rs []gateway.Reading) error) error
+	// Sums returns the sums of a level that are kept and meet the span, in order
+	// of time.
+	Sums(level Level, from, to gateway.Instant) ([]Sum, error)
+	// Usual returns the usual interval of the UTC day of at, if it is kept.
+	Usual(at gateway.Instant) (usual gateway.Instant, ok bool, err error)
+}
+
+// Level is how long the spans of kept sums are.
+type Level uint8
+
+// Levels, from the shortest to the longest.
+const (
+	LevelFive Level = 1 + iota // five minutes
+	LevelHour
+	LevelDay
+)
+
+// Step returns the step whose buckets a level holds.
+func (l Level) Step() Step {
+	return [...]Step{LevelFive: Step5Min, LevelHour: StepHour, LevelDay: StepDay}[l]
+}
+
+// Length returns how long the buckets of a level are, but for clock changes.
+func (l Level) Length() gateway.Instant {
+	return [...]gateway.Instant{LevelFive: 5 * gateway.Minute, LevelHour: gateway.Hour, LevelDay: day}[l]
 }
 
 // Query returns the buckets of a span that are not empty, and the step taken,
@@ -36,13 +65,13 @@ func Query(
 	if err != nil {
 		return step, nil, err
 	}
-	buckets, err := Series(src, edges)
+	sums, err := Series(src, edges)
 	if err != nil {
 		return step, nil, err
 	}
-	some := buckets[:0]
-	for _, b := range buckets {
-		if !b.Empty() {
+	some := make([]Bucket, 0, len(sums))
+	for _, s := range sums {
+		if b := s.Bucket(); !b.Empty() {
 			some = append(some, b)
 		}
 	}
@@ -52,37 +81,37 @@ func Query(
 // rawEdges returns from, the instants of the readings inside, and to.
 func rawEdges(src Source, from, to gateway.Instant) ([]gateway.Instant, error) {
 	edges := []gateway.Instant{from}
-	err := src.Scan(from, to, func(r gateway.Reading) error {
-		if len(edges) > MaxBuckets {
+	err := src.Scan(from, to, func(rs []gateway.Reading) error {
+		if len(edges)+len(rs) > MaxBuckets {
 			return tooMany(StepRaw)
 		}
-		if r.At > from {
-			edges = append(edges, r.At)
+		for _, r := range rs {
+			if r.At > from {
+				edges = append(edges, r.At)
+			}
 		}
 		return nil
 	})
 	return append(edges, to), err
 }
 
-// Series returns the buckets between edges, which must ascend. It reads what
-// it needs around them: the reading that holds at the beginning with all of its
-// UTC day, the last UTC day to its end, the next reading after the end, and if
-// the usual interval is not known then, further days. Where power and counter
-// come in readings of their own, the last of either is looked for among the
-// mostApart readings before, and the next among those after. An error is either
-// a *gateway.Error with CodeInvalid or one of src.
-func Series(src Source, edges []gateway.Instant) ([]Bucket, error) {
+// Integrate returns the sums between edges, which must ascend, from readings
+// alone. It reads what it needs around them: what holds at the beginning, with
+// its UTC day; the last UTC day to its end; what is told next; and if the usual
+// interval is not known then, further days. An error is either a *gateway.Error
+// with CodeInvalid or one of src.
+func Integrate(src Source, edges []gateway.Instant) ([]Sum, error) {
 	g, err := NewIntegrator(edges)
 	if err != nil {
 		return nil, err
 	}
+	f := feed{src: src, g: g}
 	from, to := edges[0], edges[len(edges)-1]
-	first, err := lead(src, from)
+	first, err := f.lead(from)
 	if err != nil {
 		return nil, err
 	}
-	f := feed{src: src, g: g}
-	if err := f.scan(first, to); err != nil {
+	if err := src.Scan(first, to, func(rs []gateway.Reading) error { return g.Add(rs...) }); err != nil {
 		return nil, err
 	}
 	if err := f.tail(to); err != nil {
@@ -91,26 +120,115 @@ func Series(src Source, edges []gateway.Instant) ([]Bucket, error) {
 	return g.Finish(), nil
 }
 
+// How far away a reading may be and still matter where nearer ones tell the
+// other field: a power does not hold longer than a gap, and the usual interval
+// is a day at most.
+const (
+	powerReach   = 3 * day
+	counterReach = counterRests
+)
+
+// reach returns the same for the fields.
+func reach(has gateway.ReadingFields) gateway.Instant {
+	if has&gateway.HasPower != 0 {
+		return powerReach
+	}
+	return counterReach
+}
+
+// anyField is what every reading has one of.
+const anyField = gateway.HasPower | gateway.HasEnergy
+
+// oldest returns the instant of the oldest reading that matters for what comes
+// at from or later; from, if there is none.
+func oldest(src Source, from gateway.Instant) (gateway.Instant, error) {
+	last, ok, err := src.Before(from, math.MinInt64, anyField)
+	if err != nil || !ok {
+		return from, err
+	}
+	missing := anyField &^ last.Has
+	if missing == 0 {
+		return last.At, nil
+	}
+	since := from - reach(missing)
+	r, ok, err := src.Before(last.At, since, missing)
+	if err == nil && !ok && missing == gateway.HasEnergy && last.At >= since {
+		// A counter may be older, if no power was told between it and since.
+		r, ok, err = src.Before(since, math.MinInt64, anyField)
+		ok = ok && r.Has&missing != 0
+	}
+	if err != nil || !ok {
+		return last.At, err
+	}
+	return r.At, nil
+}
+
+// newest returns the instant of the newest reading that matters for what comes
+// before to; to, if there is none.
+func newest(src Source, to gateway.Instant) (gateway.Instant, error) {
+	next, ok, err := src.After(to, math.MaxInt64, anyField)
+	if err != nil || !ok {
+		return to, err
+	}
+	missing := anyField &^ next.Has
+	if missing == 0 {
+		return next.At, nil
+	}
+	r, ok, err := src.After(next.At, next.At+reach(missing)+1, missing)
+	if err != nil || !ok {
+		return next.At, err
+	}
+	return r.At, nil
+}
+
 // mostDays bounds how many days with next to no readings are looked through.
 const mostDays = 1000
 
-// mostApart bounds among how many readings before and after a span power and
-// counter are looked for, if they come in readings of their own.
-const mostApart = 16
+// dayStart returns the beginning of the UTC day of i.
+func dayStart(i gateway.Instant) gateway.Instant { return i - mod(i, day) }
+
+// errEnough ends a scan that has seen what it needs.
+var errEnough = errors.New("enough")
+
+// busy reports whether the UTC day that begins at first has a median of its own.
+func busy(src Source, first gateway.Instant) (bool, error) {
+	n := 0
+	err := src.Scan(first, first+day, func(rs []gateway.Reading) error {
+		if n += len(rs); n > minIntervals {
+			return errEnough
+		}
+		return nil
+	})
+	if errors.Is(err, errEnough) {
+		return true, nil
+	}
+	return false, err
+}
+
+// feed brings readings from a source to an Integrator.
+type feed struct {
+	src Source
+	g   *Integrator
+}
 
 // lead returns from where readings are needed for a span that begins at from.
-func lead(src Source, from gateway.Instant) (gateway.Instant, error) {
-	first, err := oldest(src, from)
+func (f feed) lead(from gateway.Instant) (gateway.Instant, error) {
+	first, err := oldest(f.src, from)
 	if err != nil || first == from {
 		return first, err
 	}
 	for range mostDays {
-		first -= mod(first, day)
-		n, err := count(src, first, first+day)
-		if err != nil || n > minIntervals {
+		if usual, ok, err := f.src.Usual(first); err != nil {
+			return 0, err
+		} else if ok {
+			f.g.Know(first, usual)
+			return first, nil
+		}
+		first = dayStart(first)
+		if is, err := busy(f.src, first); err != nil || is {
 			return first, err
 		}
-		r, ok, err := src.Before(first)
+		r, ok, err := f.src.Before(first, math.MinInt64, anyField)
 		if err != nil || !ok {
 			return first, err
 		}
@@ -119,107 +237,49 @@ func lead(src Source, from gateway.Instant) (gateway.Instant, error) {
 	return first, nil
 }
 
-// oldest returns when power and counter were told last before from; from, if
-// neither was.
-func oldest(src Source, from gateway.Instant) (gateway.Instant, error) {
-	first := from
-	var seen gateway.ReadingFields
-	at := from
-	for range mostApart {
-		r, ok, err := src.Before(at)
-		if err != nil || !ok {
-			return first, err
-		}
-		if r.Has&^seen != 0 {
-			first, seen = r.At, seen|r.Has
-		}
-		if seen == gateway.HasPower|gateway.HasEnergy {
-			break
-		}
-		at = r.At
-	}
-	return first, nil
-}
-
-// errEnough ends a scan that has seen what it needs.
-var errEnough = errors.New("enough")
-
-// count counts readings, up to what makes a median.
-func count(src Source, from, to gateway.Instant) (n int, err error) {
-	err = src.Scan(from, to, func(gateway.Reading) error {
-		if n++; n > minIntervals {
-			return errEnough
-		}
-		return nil
-	})
-	if errors.Is(err, errEnough) {
-		err = nil
-	}
-	return n, err
-}
-
-// feed brings readings from a source to an Integrator.
-type feed struct {
-	src  Source
-	g    *Integrator
-	seen gateway.ReadingFields // ever
-	next gateway.ReadingFields // at or after the end of the span
-}
-
-// scan brings all readings of a range.
-func (f *feed) scan(from, to gateway.Instant) error {
-	return f.src.Scan(from, to, func(r gateway.Reading) error {
-		f.seen |= r.Has
-		return f.g.Add(r)
-	})
-}
-
 // tail brings what is needed after the end of the span.
-func (f *feed) tail(to gateway.Instant) error {
-	end := to
-	if mod(to, day) != 0 {
-		end = to - mod(to, day) + day
+func (f feed) tail(to gateway.Instant) error {
+	usual, ok, err := f.src.Usual(to)
+	if err != nil {
+		return err
 	}
-	if err := f.src.Scan(to, end, f.after); err != nil {
+	last, err := newest(f.src, to)
+	if err != nil {
+		return err
+	}
+	end := to
+	switch {
+	case ok:
+		f.g.Know(to, usual)
+	case mod(to, day) != 0:
+		end = dayStart(to) + day
+	}
+	if err := f.scan(to, end); err != nil {
 		return err
 	}
 	for n := 0; n < mostDays && f.g.Usual() == 0; n++ {
 		// The running day is not in Usual yet; should it be the first to have a
 		// usual interval, one day too many is read.
-		r, ok, err := f.src.After(end)
-		if err != nil || !ok {
+		r, ok, err := f.src.After(end, math.MaxInt64, anyField)
+		if err != nil {
 			return err
+		}
+		if !ok {
+			break
 		}
 		first := end
-		end = r.At - mod(r.At, day) + day
-		if err := f.src.Scan(first, end, f.after); err != nil {
+		end = dayStart(r.At) + day
+		if err := f.scan(first, end); err != nil {
 			return err
 		}
 	}
-	return f.following(end)
+	return f.scan(end, last+1)
 }
 
-// after takes a reading after the end of the span.
-func (f *feed) after(r gateway.Reading) error {
-	f.next |= r.Has
-	return f.g.Add(r)
-}
-
-// following brings readings from at on, until all that was told was told
-// again.
-func (f *feed) following(at gateway.Instant) error {
-	for range mostApart {
-		if f.next&f.seen == f.seen {
-			return nil
-		}
-		r, ok, err := f.src.After(at)
-		if err != nil || !ok {
-			return err
-		}
-		if err := f.after(r); err != nil {
-			return err
-		}
-		at = r.At + 1
+// scan brings the readings of a range.
+func (f feed) scan(from, to gateway.Instant) error {
+	if from >= to {
+		return nil
 	}
-	return nil
+	return f.src.Scan(from, to, func(rs []gateway.Reading) error { return f.g.Add(rs...) })
 }

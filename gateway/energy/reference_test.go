@@ -7,6 +7,7 @@ import (
 	"sort"
 
 	"github.com/wattle-home/wattle/gateway"
+	"github.com/wattle-home/wattle/gateway/energy"
 )
 
 // readings is a Source in memory, in order of time.
@@ -17,43 +18,53 @@ func (rs readings) from(at gateway.Instant) int {
 	return sort.Search(len(rs), func(i int) bool { return rs[i].At >= at })
 }
 
-func (rs readings) Before(at gateway.Instant) (gateway.Reading, bool, error) {
-	if i := rs.from(at); i > 0 {
-		return rs[i-1], true, nil
+func (rs readings) Before(
+	at, since gateway.Instant, has gateway.ReadingFields,
+) (gateway.Reading, bool, error) {
+	for i := rs.from(at) - 1; i >= 0 && rs[i].At >= since; i-- {
+		if rs[i].Has&has != 0 {
+			return rs[i], true, nil
+		}
 	}
 	return gateway.Reading{}, false, nil
 }
 
-func (rs readings) After(at gateway.Instant) (gateway.Reading, bool, error) {
-	if i := rs.from(at); i < len(rs) {
-		return rs[i], true, nil
+func (rs readings) After(
+	at, until gateway.Instant, has gateway.ReadingFields,
+) (gateway.Reading, bool, error) {
+	for i := rs.from(at); i < len(rs) && rs[i].At < until; i++ {
+		if rs[i].Has&has != 0 {
+			return rs[i], true, nil
+		}
 	}
 	return gateway.Reading{}, false, nil
 }
 
-func (rs readings) Scan(from, to gateway.Instant, fn func(gateway.Reading) error) error {
-	for _, r := range rs[rs.from(from):max(rs.from(from), rs.from(to))] {
-		if err := fn(r); err != nil {
+// Scan hands over a few readings at a time.
+func (rs readings) Scan(from, to gateway.Instant, fn func([]gateway.Reading) error) error {
+	rs = rs[rs.from(from):max(rs.from(from), rs.from(to))]
+	for part := range slices.Chunk(rs, 3) {
+		if err := fn(slices.Clone(part)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+func (rs readings) Sums(energy.Level, gateway.Instant, gateway.Instant) ([]energy.Sum, error) {
+	return nil, nil
+}
+
+func (rs readings) Usual(gateway.Instant) (gateway.Instant, bool, error) { return 0, false, nil }
+
 // failing is a Source whose disk is broken.
-type failing struct{}
+type failing struct{ readings }
 
 var errBroken = errors.New("broken")
 
-func (failing) Before(gateway.Instant) (gateway.Reading, bool, error) {
-	return gateway.Reading{}, false, nil
+func (failing) Scan(gateway.Instant, gateway.Instant, func([]gateway.Reading) error) error {
+	return errBroken
 }
-
-func (failing) After(gateway.Instant) (gateway.Reading, bool, error) {
-	return gateway.Reading{}, false, nil
-}
-
-func (failing) Scan(_, _ gateway.Instant, _ func(gateway.Reading) error) error { return errBroken }
 
 // merged sorts readings and joins those of one instant, as a store does.
 func merged(in []gateway.Reading) readings {
@@ -146,7 +157,9 @@ func (ref reference) at(t gateway.Instant) (mw float64, known bool) {
 		a, b := ref.counter[i-1], ref.counter[i]
 		seconds := float64(b.At-a.At) / 1000
 		rise := float64(b.Energy-a.Energy) * 3600 // in mWs
-		if rise >= 0 && rise <= 1e8*max(seconds, 60) {
+		q := ref.power.from(a.At + 1)             // the first power after a
+		rests := q < len(ref.power) && ref.power[q].At < b.At && b.At-ref.power[q].At > utcDay
+		if rise >= 0 && rise <= 1e8*max(seconds, 60) && !rests {
 			return rise / seconds, true
 		}
 	}

@@ -15,7 +15,7 @@ import (
 const Plugs = 30
 
 // Start is the instant of the first readings.
-const Start gateway.Instant = 1_500_000_000_000
+const Start gateway.Instant = 1_451_606_400_000 // 2016-01-01T00:00:00Z
 
 // step is the time from one reading of a plug to the next.
 const step = 10 * gateway.Second

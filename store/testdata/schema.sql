@@ -5,7 +5,7 @@ CREATE TABLE chunk (
     last_ms   INTEGER NOT NULL,                     -- Unix ms, of the last reading
     count     INTEGER NOT NULL,                     -- readings
     data      BLOB    NOT NULL
-) STRICT;
+, fields INTEGER NOT NULL DEFAULT 3) STRICT;
 
 CREATE INDEX chunk_span ON chunk (device_id, first_ms, last_ms, count);
 
@@ -117,6 +117,17 @@ CREATE TABLE retained (
     at_ms         INTEGER NOT NULL                  -- Unix ms
 ) STRICT;
 
+CREATE TABLE rollup (
+    id        INTEGER PRIMARY KEY,
+    device_id INTEGER NOT NULL REFERENCES device (id),
+    level     INTEGER NOT NULL,                     -- 1: 5 minutes, 2: an hour, 3: a day
+    from_ms   INTEGER NOT NULL,                     -- Unix ms
+    to_ms     INTEGER NOT NULL,                     -- Unix ms, exclusive
+    data      BLOB    NOT NULL
+) STRICT;
+
+CREATE INDEX rollup_span ON rollup (device_id, level, from_ms, to_ms);
+
 CREATE TABLE session (
     hash              BLOB    NOT NULL PRIMARY KEY, -- SHA-256 of the cookie
     member_id         INTEGER NOT NULL REFERENCES member (id) ON DELETE CASCADE,
@@ -136,6 +147,16 @@ CREATE TABLE tail (
     id   INTEGER PRIMARY KEY,
     data BLOB    NOT NULL
 ) STRICT;
+
+CREATE TABLE thinned (
+    id        INTEGER PRIMARY KEY,
+    device_id INTEGER NOT NULL REFERENCES device (id),
+    from_ms   INTEGER NOT NULL,                     -- Unix ms
+    to_ms     INTEGER NOT NULL,                     -- Unix ms, exclusive
+    reason    TEXT    NOT NULL                      -- age, size, damage
+) STRICT;
+
+CREATE INDEX thinned_span ON thinned (device_id, from_ms, to_ms);
 
 CREATE TABLE token (
     id           INTEGER PRIMARY KEY AUTOINCREMENT,
