@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/wattle-home/wattle/gateway"
 )
@@ -46,7 +47,11 @@ func (s *Store) Check(ctx context.Context) error {
 	if err != nil {
 		return s.wrap(doing, err)
 	}
-	if errs = append(append(errs, dangling...), readings...); len(errs) > 0 {
+	rollups, err := s.checkRollups(ctx)
+	if err != nil {
+		return s.wrap(doing, err)
+	}
+	if errs = slices.Concat(errs, dangling, readings, rollups); len(errs) > 0 {
 		return fmt.Errorf("%s: %w", doing, errors.Join(errs...))
 	}
 	return nil

@@ -611,3 +611,34 @@ func (s *Store) joinRollup(
 	}
 	return nil
 }
+
+// judgeRollups deletes the rollups that readers found damaged; they are made
+// again. Where the readings are gone they are set aside.
+func (s *Store) judgeRollups(ctx context.Context) error {
+	var errs []error
+	s.badRollups.Range(func(key, value any) bool {
+		id, _ := key.(int64)
+		device, _ := value.(gateway.DeviceID)
+		s.log.ErrorContext(ctx, "a damaged rollup is deleted", "device", device, "rollup", id)
+		err := s.write(ctx, "setting a damaged rollup aside", func(tx *sql.Tx) error {
+			_, err := tx.Exec(`INSERT INTO damaged
+				(device_id, first_ms, last_ms, count, data, found_ms, reason)
+				SELECT device_id, from_ms, to_ms - 1, 0, data, ?2, 'a rollup' FROM rollup r
+				WHERE id = ?1 AND EXISTS (SELECT 1 FROM thinned t WHERE t.device_id = r.device_id
+				AND t.from_ms < r.to_ms AND t.to_ms > r.from_ms)`,
+				id, gateway.InstantOf(s.cfg.Now()))
+			if err != nil {
+				return err
+			}
+			_, err = tx.Exec(`DELETE FROM rollup WHERE id = ?`, id)
+			return err
+		})
+		if err == nil {
+			s.badRollups.Delete(id)
+			s.rolled.change(device, func(d *rolledDevice) { d.done = math.MinInt64 })
+		}
+		errs = append(errs, err)
+		return true
+	})
+	return errors.Join(errs...)
+}

@@ -267,7 +267,7 @@ func (s *Store) sealSome(
 }
 
 // maybe makes nil of a row that is not there.
-func maybe(c span, err error) (*span, error) {
+func maybe[T any](c T, err error) (*T, error) {
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, nil
 	}
@@ -334,7 +334,7 @@ func (s *Store) judgeSuspects(ctx context.Context) error {
 	defer unlock()
 	p := s.takePacker()
 	defer s.packers.Put(p)
-	var errs []error
+	errs := []error{s.judgeRollups(ctx)}
 	s.suspects.Range(func(key, value any) bool {
 		id, _ := key.(int64)
 		device, _ := value.(gateway.DeviceID)
