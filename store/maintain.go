@@ -13,9 +13,10 @@ const freePages = 4096
 
 // Maintain does what can wait for a quiet hour, and may be called at any time:
 // it seals the readings of past days, sets aside what readers found damaged,
-// deletes what is left of deleted devices, sums up past days, drops ended
-// sessions, gives free pages back to the disk and moves the write-ahead log
-// into the file. It goes on after a failure and returns all of them joined.
+// deletes what is left of deleted devices, sums up past days, thins readings
+// as the retention says, drops ended sessions, gives free pages back to the
+// disk and moves the write-ahead log into the file. It goes on after a failure
+// and returns all of them joined.
 func (s *Store) Maintain(ctx context.Context) error {
 	ids, err := collect(ctx, s.r, func(row scanner) (id gateway.DeviceID, err error) {
 		err = row.Scan(&id)
@@ -29,7 +30,8 @@ func (s *Store) Maintain(ctx context.Context) error {
 	for _, id := range ids {
 		errs = append(errs, s.purgeDevice(ctx, id))
 	}
-	errs = append(errs, s.rollUpAll(ctx, now), s.ExpireSessions(ctx, now), s.tidy(ctx))
+	errs = append(errs, s.rollUpAll(ctx, now), s.thinAll(ctx, now),
+		s.ExpireSessions(ctx, now), s.tidy(ctx))
 	return errors.Join(errs...)
 }
 

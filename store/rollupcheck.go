@@ -90,9 +90,13 @@ func (b badSum) Error() string { return b.reason }
 // compare returns a badSum for the first of sums, which follow each other, that
 // is not what the readings say.
 func (x *source) compare(level energy.Level, sums []energy.Sum) error {
-	gone, err := thinnedIn(x.ctx, x.q, x.device, sums[0].From, sums[len(sums)-1].To)
+	// What is near to where readings are gone was summed up when they were there.
+	gone, err := thinnedIn(x.ctx, x.q, x.device, sums[0].From-day, sums[len(sums)-1].To+day)
 	if err != nil {
 		return err
+	}
+	for i := range gone {
+		gone[i].from, gone[i].to = gone[i].from-day, gone[i].to+day
 	}
 	for i := 0; i < len(sums); {
 		if gone.meets(sums[i].From, sums[i].To) {

@@ -254,10 +254,8 @@ func (s *Store) sealSome(
 	}
 	p.old, err = p.unpack(p.old[:0], device, *into)
 	if errors.Is(err, chunk.ErrDamaged) {
-		if err := s.setAside(ctx, tx, device, into.id, err); err != nil {
-			return 0, err
-		}
-		return n, s.insertChunks(tx, p, device, rs[:n], nil)
+		p.old, err = s.setAside(ctx, tx, p, device, *into, err)
+		into = nil
 	}
 	if err != nil {
 		return 0, err
@@ -308,21 +306,33 @@ func fieldsOf(rs []gateway.Reading) (has gateway.ReadingFields) {
 	return has
 }
 
-// setAside moves a damaged chunk out of the way.
+// setAside moves a damaged chunk out of the way, and returns the readings that
+// rollups make in its place; the rollups stand from now on. The caller puts the
+// readings into a chunk.
 func (s *Store) setAside(
-	ctx context.Context, tx *sql.Tx, device gateway.DeviceID, id int64, why error,
-) error {
+	ctx context.Context, tx *sql.Tx, p *packer, device gateway.DeviceID, c span, why error,
+) ([]gateway.Reading, error) {
+	x := &source{ctx: ctx, s: s, q: tx, device: device, p: p}
+	rs, err := x.rebuild(c.first, c.last+1)
+	if err != nil {
+		return nil, err
+	}
 	s.log.ErrorContext(ctx, "readings lost: a damaged chunk is set aside",
-		"device", device, "chunk", id, "error", why)
-	_, err := tx.Exec(`INSERT INTO damaged
+		"device", device, "chunk", c.id, "readings", c.count, "rebuilt", len(rs), "error", why)
+	_, err = tx.Exec(`INSERT INTO damaged
 		(device_id, first_ms, last_ms, count, data, found_ms, reason)
 		SELECT device_id, first_ms, last_ms, count, data, ?2, ?3 FROM chunk WHERE id = ?1`,
-		id, gateway.InstantOf(s.cfg.Now()), why.Error())
+		c.id, gateway.InstantOf(s.cfg.Now()), why.Error())
 	if err != nil {
-		return err
+		return nil, err
 	}
-	_, err = tx.Exec(`DELETE FROM chunk WHERE id = ?`, id)
-	return err
+	if len(rs) > 0 {
+		if err := markThinned(ctx, tx, device, c.first, c.last+1, becauseDamage); err != nil {
+			return nil, err
+		}
+	}
+	_, err = tx.Exec(`DELETE FROM chunk WHERE id = ?`, c.id)
+	return rs, err
 }
 
 // judgeSuspects sets aside the chunks that readers found damaged, if they are.
@@ -346,7 +356,10 @@ func (s *Store) judgeSuspects(ctx context.Context) error {
 			}
 			p.old, err = p.unpack(p.old[:0], device, *c)
 			if errors.Is(err, chunk.ErrDamaged) {
-				err = s.setAside(ctx, tx, device, id, err)
+				p.old, err = s.setAside(ctx, tx, p, device, *c, err)
+				if err == nil && len(p.old) > 0 {
+					err = s.insertChunks(tx, p, device, p.old, nil)
+				}
 			}
 			return err
 		})

@@ -35,6 +35,8 @@ type Config struct {
 	Now    func() time.Time // stamps what is made; nil for time.Now
 	Zone   *time.Location   // of the days that are summed up; nil for the one before, or UTC
 
+	Retention Retention
+
 	MaxEvents   int // events kept, the newest; 0 for 100,000
 	MaxCommands int // commands kept, the newest; 0 for 10,000
 }

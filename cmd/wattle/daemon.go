@@ -113,8 +113,12 @@ func (d *daemon) openStore(ctx context.Context) (err error) {
 		Path:   filepath.Join(d.cfg.DataDir, databaseName),
 		Logger: d.log.With("part", "store"), Now: time.Now,
 	}
-	if d.mode != modeOffline { // the command line may run in another zone
+	if d.mode != modeOffline { // the command line knows neither
 		cfg.Zone = d.zone
+		cfg.Retention = store.Retention{
+			Readings: time.Duration(d.cfg.Retention.Days) * 24 * time.Hour,
+			MaxBytes: int64(d.cfg.Retention.Megabytes) * 1_000_000,
+		}
 	}
 	d.store, err = store.Open(ctx, cfg)
 	if err != nil {

@@ -55,6 +55,10 @@ func newServe() *cobra.Command {
 	f.Float64Var(&flags.Rate.PerSecond, "mqtt-rate", def.Rate.PerSecond,
 		"messages a second that a device may publish; 0 for no limit")
 	f.IntVar(&flags.Rate.Burst, "mqtt-burst", def.Rate.Burst, "how many it may publish at once")
+	f.IntVar(&flags.Retention.Days, "keep-days", def.Retention.Days,
+		"days for which single readings are kept, 0 for ever; their sums stay")
+	f.IntVar(&flags.Retention.Megabytes, "max-megabytes", def.Retention.Megabytes,
+		"size of the database beyond which the oldest readings go, 0 for no bound")
 	f.BoolVar(&demo, "demo", false, "a simulated household on loopback, without login")
 	return cmd
 }
@@ -94,6 +98,8 @@ func serveConfig(cmd *cobra.Command, file string, flags config.Config) (config.C
 		"commit-interval-qos0": func() { cfg.Commit.Unacknowledged = flags.Commit.Unacknowledged },
 		"mqtt-rate":            func() { cfg.Rate.PerSecond = flags.Rate.PerSecond },
 		"mqtt-burst":           func() { cfg.Rate.Burst = flags.Rate.Burst },
+		"keep-days":            func() { cfg.Retention.Days = flags.Retention.Days },
+		"max-megabytes":        func() { cfg.Retention.Megabytes = flags.Retention.Megabytes },
 	} {
 		if cmd.Flags().Changed(name) {
 			set()

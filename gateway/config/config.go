@@ -31,6 +31,13 @@ type Config struct {
 	TrustClock bool     `yaml:"trust_clock"` // run schedules with any clock
 	Commit     Commit   `yaml:"commit_interval"`
 	Rate       Rate     `yaml:"mqtt_rate"`
+	Retention  Keep     `yaml:"retention"`
+}
+
+// Keep says how long single readings are kept; their sums are for ever.
+type Keep struct {
+	Days      int `yaml:"readings_days"` // 0 for ever
+	Megabytes int `yaml:"max_megabytes"` // of the database; the oldest readings go first; 0 for no bound
 }
 
 // Commit says how long readings may wait for others, 0 to 10 s.
@@ -57,6 +64,7 @@ func Default() Config {
 		LogFormat: "text",
 		Commit:    Commit{Acknowledged: time.Second, Unacknowledged: 5 * time.Second},
 		Rate:      Rate{PerSecond: 50, Burst: 200},
+		Retention: Keep{Days: 3653, Megabytes: 2000},
 	}
 }
 
@@ -127,6 +135,13 @@ func (c Config) Check() error {
 	}
 	if c.Rate.Burst < 0 {
 		bad("mqtt_rate.burst", "%d is negative", c.Rate.Burst)
+	}
+	if c.Retention.Days < 0 || c.Retention.Days > 0 && c.Retention.Days < 7 {
+		bad("retention.readings_days", "%d is neither 0, for ever, nor 7 or more", c.Retention.Days)
+	}
+	if c.Retention.Megabytes < 0 || c.Retention.Megabytes > 0 && c.Retention.Megabytes < 50 {
+		bad("retention.max_megabytes", "%d is neither 0, no bound, nor 50 or more",
+			c.Retention.Megabytes)
 	}
 	if len(e.Fields) > 0 {
 		return e
