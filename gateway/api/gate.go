@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"time"
@@ -93,16 +92,11 @@ func (s *Server) takeTurn(
 	return s.series.enter(r.Context(), large)
 }
 
-// writeSeries answers with v. It calls computed when the answer's text is
-// made; the time in which it has to be taken begins then.
-func writeSeries(w http.ResponseWriter, computed func(), v any) error {
-	body, err := json.Marshal(v)
-	if err != nil {
-		return err
-	}
+// writeSeries answers with a JSON text, now that it is computed; the time in
+// which it has to be taken begins.
+func writeSeries(w http.ResponseWriter, computed func(), body []byte) {
 	computed()
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(streamWrite)) // in process: none
 	w.Header().Set("Content-Type", "application/json")
 	_, _ = w.Write(append(body, '\n')) // the client went away; nothing to do
-	return nil
 }

@@ -13,15 +13,6 @@ import (
 // Steps are the steps of a series.
 var steps = []string{"raw", "5m", "1h", "1d", "1mo", "all", "auto"}
 
-// pointBody is a point of a series as the API shows it.
-type pointBody struct {
-	Time      *string `json:"time"`
-	MeanW     float64 `json:"mean_w"`
-	MinW      float64 `json:"min_w"`
-	MaxW      float64 `json:"max_w"`
-	EnergyKWh float64 `json:"energy_kwh"`
-}
-
 // seriesSpan takes from, to and step.
 func seriesSpan(p *params) (from, to gateway.Instant, step string) {
 	from, to = p.span(nil)
@@ -30,20 +21,6 @@ func seriesSpan(p *params) (from, to gateway.Instant, step string) {
 		p.fault("step", fmt.Sprintf("%q is not one of %s", clip(step), strings.Join(steps, ", ")))
 	}
 	return from, to, step
-}
-
-func (s *Server) seriesOf(
-	r *http.Request, id gateway.DeviceID, from, to gateway.Instant, step string,
-) (string, []pointBody, error) {
-	taken, points, err := s.cfg.History.Series(r.Context(), id, from, to, step)
-	if err != nil {
-		return "", nil, err
-	}
-	out := make([]pointBody, len(points))
-	for i, p := range points {
-		out[i] = pointBody{s.stamp(p.From), p.Mean.W(), p.Min.W(), p.Max.W(), p.Energy.KWh()}
-	}
-	return taken, out, nil
 }
 
 // getDeviceSeries sums a span of one device up in steps.
@@ -62,19 +39,18 @@ func (s *Server) getDeviceSeries(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	defer leave()
-	taken, points, err := s.seriesOf(r, d.ID, from, to, step)
+	taken, points, err := s.cfg.History.Series(r.Context(), d.ID, from, to, step)
 	if err != nil {
 		return err
 	}
-	return writeSeries(w, computed, map[string]any{"step": taken, "points": points})
+	body := fmt.Appendf(nil, `{"step":%q,"points":`, taken)
+	body = appendPoints(body, newStamper(s.cfg.Zone), points)
+	writeSeries(w, computed, append(body, '}'))
+	return nil
 }
 
 // getSeries does so for several devices.
 func (s *Server) getSeries(w http.ResponseWriter, r *http.Request) error {
-	type deviceSeries struct {
-		DeviceID gateway.DeviceID `json:"device_id"`
-		Points   []pointBody      `json:"points"`
-	}
 	p := s.params(r)
 	ids := s.deviceList(p)
 	from, to, step := seriesSpan(p)
@@ -89,20 +65,31 @@ func (s *Server) getSeries(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	defer leave()
-	out := []deviceSeries{}
+	var body []byte
+	stamps := newStamper(s.cfg.Zone)
 	taken, total := step, 0
-	for _, id := range ids {
-		var points []pointBody
-		if taken, points, err = s.seriesOf(r, id, from, to, step); err != nil {
+	for i, id := range ids {
+		var points []Point
+		if taken, points, err = s.cfg.History.Series(r.Context(), id, from, to, step); err != nil {
 			return err
 		}
 		// Each device may have a part of a step at either end.
 		if total += len(points); total > seriesPoints+2*len(ids) {
 			return tooManyPoints(len(ids))
 		}
-		out = append(out, deviceSeries{id, points})
+		if i == 0 {
+			body = fmt.Appendf(body, `{"step":%q,"devices":[`, taken)
+		} else {
+			body = append(body, ',')
+		}
+		body = fmt.Appendf(body, `{"device_id":%d,"points":`, id)
+		body = append(appendPoints(body, stamps, points), '}')
 	}
-	return writeSeries(w, computed, map[string]any{"step": taken, "devices": out})
+	if len(ids) == 0 {
+		body = fmt.Appendf(body, `{"step":%q,"devices":[`, taken)
+	}
+	writeSeries(w, computed, append(body, "]}"...))
+	return nil
 }
 
 // deviceList takes devices as ids with commas between; without it, all.
