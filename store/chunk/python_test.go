@@ -60,6 +60,25 @@ func TestFormat_python(t *testing.T) {
 			fmt.Fprintf(&want, "%d,%d,%s,%s\n", r.Device, int64(r.At), power, energy)
 		}
 	}
+	tables := rapid.Custom(drawTable)
+	for seed := range 40 {
+		tab := tables.Example(seed)
+		var e chunk.Encoder
+		data, err := e.AppendTable(nil, tab)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintln(&in, "rollup", hex.EncodeToString(data))
+		at := int64(tab.First)
+		for i := range tab.Columns[0] {
+			fmt.Fprintf(&want, "%d,%d,%d", tab.Device, tab.Kind, at)
+			for _, c := range tab.Columns {
+				fmt.Fprintf(&want, ",%d", c[i])
+			}
+			fmt.Fprintln(&want)
+			at += tab.Columns[0][i]
+		}
+	}
 	script, err := os.ReadFile("../testdata/read_chunk.py")
 	if err != nil {
 		t.Fatal(err)

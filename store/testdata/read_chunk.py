@@ -1,5 +1,7 @@
 """Reads chunks as FORMAT.md describes them: one in hex on each line of the
-standard input gives lines of device, time, power and counter."""
+standard input gives lines of device, time, power and counter. One of rollups,
+after the word rollup, gives a line for each bucket: device, level, beginning
+and the columns."""
 import sys
 
 
@@ -200,6 +202,21 @@ def read(data):
     return [(device, *row) for row in zip(times, powers, counters)]
 
 
+def read_rollup(data):
+    r = Reader(data)
+    assert r.take(1) == b"\1", "the version"
+    level, device, at, n, columns = r.take(1)[0], r.uvarint(), r.varint(), r.uvarint(), []
+    for _ in range(r.take(1)[0]):
+        unit = r.uvarint()
+        columns.append([wrap(v * unit) for v in r.column(n)])
+    rows = []
+    for row in zip(*columns):
+        rows.append((device, level, at, *row))
+        at = wrap(at + row[0])
+    return rows
+
+
 for line in sys.stdin:
-    for row in read(bytes.fromhex(line)):
+    kind, _, text = line.rpartition(" ")
+    for row in (read_rollup if kind == "rollup" else read)(bytes.fromhex(text)):
         print(*("" if v is None else v for v in row), sep=",")
