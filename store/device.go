@@ -140,6 +140,7 @@ func (s *Store) purgeDevice(ctx context.Context, id gateway.DeviceID) error {
 		return s.wrap(doing, err)
 	}
 	s.tail.drop(id)
+	s.running.drop(id)
 	unlock()
 	for done := false; !done; {
 		err := s.write(ctx, doing, func(tx *sql.Tx) (err error) {

@@ -44,10 +44,9 @@ func (s *Store) tidy(ctx context.Context) error {
 		return s.wrap(doing, ctx.Err())
 	}
 	defer func() { s.turn <- struct{}{} }()
+	// No PRAGMA optimize: the queries have the plans that tests hold them to, and
+	// with samples of the tables they are planned anew for each value.
 	err := s.shrinkFile(ctx)
-	if err == nil {
-		_, err = s.w.Exec("PRAGMA optimize")
-	}
 	if err == nil {
 		_, err = s.w.Exec("PRAGMA wal_checkpoint(PASSIVE)")
 	}

@@ -33,7 +33,53 @@ func (s *Store) prepareStatements(ctx context.Context) (err error) {
 			return err
 		}
 	}
+	s.hot = map[string]*sql.Stmt{}
+	for _, query := range []string{
+		selectThere, selectSpans, selectNext, selectBefore, selectAfter, selectRollups,
+	} {
+		if s.hot[query], err = s.r.PrepareContext(ctx, query); err != nil {
+			return err
+		}
+	}
 	return nil
+}
+
+// reader asks the readers' pool or, if tx is not nil, within a transaction of
+// it, and uses what is prepared.
+type reader struct {
+	s  *Store
+	tx *sql.Tx
+}
+
+// statement returns what is prepared for a query, or nil.
+func (r reader) statement(ctx context.Context, query string) *sql.Stmt {
+	stmt := r.s.hot[query]
+	if stmt != nil && r.tx != nil {
+		stmt = r.tx.StmtContext(ctx, stmt)
+	}
+	return stmt
+}
+
+// QueryContext implements querier.
+func (r reader) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+	if stmt := r.statement(ctx, query); stmt != nil {
+		return stmt.QueryContext(ctx, args...)
+	}
+	if r.tx != nil {
+		return r.tx.QueryContext(ctx, query, args...)
+	}
+	return r.s.r.QueryContext(ctx, query, args...)
+}
+
+// QueryRowContext implements querier.
+func (r reader) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
+	if stmt := r.statement(ctx, query); stmt != nil {
+		return stmt.QueryRowContext(ctx, args...)
+	}
+	if r.tx != nil {
+		return r.tx.QueryRowContext(ctx, query, args...)
+	}
+	return r.s.r.QueryRowContext(ctx, query, args...)
 }
 
 // Append stores readings in one transaction; when it returns nil they are on
@@ -124,13 +170,13 @@ func (s *Store) Scan(
 	fn func(rs []gateway.Reading) error,
 ) error {
 	doing := fmt.Sprintf("scanning readings of device %d", device)
-	if err := deviceThere(ctx, s.r, device); err != nil {
+	if err := deviceThere(ctx, reader{s: s}, device); err != nil {
 		return s.wrap(doing, err)
 	}
 	p := s.takePacker()
 	defer s.packers.Put(p)
 	for from < to {
-		x := source{ctx: ctx, s: s, q: s.r, device: device, late: s.tail.of(device), p: p}
+		x := source{ctx: ctx, s: s, q: reader{s: s}, device: device, late: s.tail.of(device), p: p}
 		rs, end, err := x.next(from, to)
 		if err != nil {
 			return s.wrap(doing, err)

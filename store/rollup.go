@@ -30,10 +30,11 @@ var levels = [...]struct {
 // rollupSpan is for how long rollups are made in one go.
 const rollupSpan = 32 * day
 
-// selectRollups finds the rows of a device and level that meet a span.
+// selectRollups finds the rows of a device and level that meet a span. Without
+// the zero SQLite plans the query anew for each level.
 const selectRollups = `SELECT id, from_ms, to_ms, data FROM rollup
-	WHERE device_id = ?1 AND level = ?2 AND from_ms >= coalesce(
-		(SELECT max(from_ms) FROM rollup WHERE device_id = ?1 AND level = ?2 AND from_ms <= ?3), ?3)
+	WHERE device_id = ?1 AND level = ?2 + 0 AND from_ms >= coalesce((SELECT max(from_ms)
+		FROM rollup WHERE device_id = ?1 AND level = ?2 + 0 AND from_ms <= ?3), ?3)
 	AND to_ms > ?3 AND from_ms < ?4 ORDER BY from_ms`
 
 // rollupRow is a row of the table rollup.
@@ -157,6 +158,7 @@ type rolledDevice struct {
 	safe   gateway.Instant // readings from it on change no rollup
 	late   int             // how often a reading came that was not the newest
 	done   gateway.Instant // the end of what was looked through last
+	to     gateway.Instant // the end of the rollups
 }
 
 // of returns the entry of a device. The lock is held.
@@ -221,11 +223,12 @@ func (s *Store) loadRolled(ctx context.Context) error {
 		s.rolled.change(r.Device, func(d *rolledDevice) { d.newest, d.safe = r.At, r.At+1 })
 	}
 	_, err = collect(ctx, s.w, func(row scanner) (id gateway.DeviceID, err error) {
-		if err = row.Scan(&id); err == nil {
-			s.rolled.change(id, func(d *rolledDevice) { d.some = true })
+		var to gateway.Instant
+		if err = row.Scan(&id, &to); err == nil {
+			s.rolled.change(id, func(d *rolledDevice) { d.some, d.to = true, to })
 		}
 		return id, err
-	}, `SELECT DISTINCT device_id FROM rollup`)
+	}, `SELECT device_id, max(to_ms) FROM rollup GROUP BY device_id`)
 	return err
 }
 
@@ -237,7 +240,7 @@ func (s *Store) with(
 	defer s.packers.Put(p)
 	late := s.tail.of(device)
 	return s.read(ctx, doing, func(tx *sql.Tx) error {
-		return fn(&source{ctx: ctx, s: s, q: tx, device: device, late: late, p: p})
+		return fn(&source{ctx: ctx, s: s, q: reader{s, tx}, device: device, late: late, p: p})
 	})
 }
 
@@ -248,10 +251,12 @@ func (s *Store) Series(
 	ctx context.Context, device gateway.DeviceID, from, to gateway.Instant, step energy.Step,
 	zone *time.Location,
 ) (taken energy.Step, buckets []energy.Bucket, err error) {
+	state := s.rolled.get(device)
 	err = s.with(ctx, fmt.Sprintf("summing up device %d", device), device, func(x *source) error {
 		if err := deviceThere(ctx, x.q, device); err != nil {
 			return err
 		}
+		x.running, x.state = s.running.of(device), state
 		taken, buckets, err = energy.Query(x, from, to, step, zone)
 		return err
 	})
@@ -539,7 +544,10 @@ func (s *Store) rollUpSome(
 				return err
 			}
 		}
-		s.rolled.change(device, func(d *rolledDevice) { d.some, d.safe = true, d.newest+1 })
+		s.rolled.change(device, func(d *rolledDevice) {
+			d.some, d.safe = true, d.newest+1
+			d.to = max(d.to, edges[len(edges)-1])
+		})
 		return nil
 	})
 	return current, err

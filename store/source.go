@@ -35,8 +35,13 @@ type source struct {
 	late   []gateway.Reading // what the tail held before q began
 	p      *packer           // p.old holds the readings of cur
 	cur    span              // the chunk that was unpacked last; id 0 for none
-	row    int64             // the rollup row that was unpacked last; 0 for none
-	sums   []energy.Sum      // what is in it
+	// What is summed up of the running days, where it may be used; nil elsewhere.
+	running *runningDevice
+	state   rolledDevice // what was known before late was
+	caught  bool         // running was brought up to date
+
+	row  int64        // the rollup row that was unpacked last; 0 for none
+	sums []energy.Sum // what is in it
 }
 
 // open returns the readings of the chunk c.
@@ -228,7 +233,11 @@ func (x *source) Sums(level energy.Level, from, to gateway.Instant) (sums []ener
 		n := sort.Search(len(part), func(i int) bool { return part[i].From >= to })
 		sums = append(sums, part[i:max(i, n)]...)
 	}
-	return sums, nil
+	if level != energy.LevelFive {
+		return sums, nil
+	}
+	more, err := x.runningSums(from, to)
+	return append(sums, more...), err
 }
 
 // openRow returns the sums of a row.
@@ -246,6 +255,9 @@ func (x *source) openRow(level energy.Level, row rollupRow) ([]energy.Sum, error
 
 // Usual implements energy.Source.
 func (x *source) Usual(at gateway.Instant) (gateway.Instant, bool, error) {
+	if usual, ok := x.runningUsual(at); ok {
+		return usual, true, nil
+	}
 	first := at - (at%day+day)%day
 	for _, level := range []energy.Level{energy.LevelHour, energy.LevelDay} {
 		sums, err := x.Sums(level, first, first+day)

@@ -52,6 +52,7 @@ type Store struct {
 
 	tail     tail
 	rolled   rolled
+	running  running
 	sealing  chan struct{} // holds one value; who took it may seal
 	packers  sync.Pool     // of *packer
 	stuck    atomic.Bool   // sealing failed, and the log says so
@@ -65,6 +66,8 @@ type Store struct {
 
 	appendRow *sql.Stmt // on w
 	known     *sql.Stmt // on w
+
+	hot map[string]*sql.Stmt // on r, by their text
 }
 
 // Open opens the file at cfg.Path, makes it if it is missing, and brings its

@@ -91,9 +91,6 @@ func (g *Integrator) Know(at, usual gateway.Instant) {
 	g.known = append(g.known, usualOf{utcDay(at), usual})
 }
 
-// Usual returns the usual interval of the last whole day that had one, or 0.
-func (g *Integrator) Usual() gateway.Instant { return g.usual }
-
 // Add takes the next readings, in order of time. One of the instant before is
 // merged with that. The error is a *gateway.Error with CodeInvalid if one is
 // older than the one before.
@@ -261,9 +258,20 @@ func isGap(pause, usual gateway.Instant) bool { return pause > 3*usual && pause 
 func (g *Integrator) takeAll(rs []gateway.Reading) {
 	for i := range rs {
 		if !g.takeNext(&rs[i]) {
+			if g.beyond() {
+				return
+			}
 			g.take(told{rs[i], g.usual})
 		}
 	}
+}
+
+// beyond reports whether all was told at the end of the buckets or later, so
+// that nothing that follows matters.
+func (g *Integrator) beyond() bool {
+	end := g.edges[len(g.edges)-1]
+	return (g.power.Has == 0 || g.power.At >= end) &&
+		(g.counter.Has == 0 || g.counter.At >= end) && g.power.Has|g.counter.Has != 0
 }
 
 // takeNext works in a reading that tells what the last one told, in the same

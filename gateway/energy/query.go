@@ -111,11 +111,13 @@ func Integrate(src Source, edges []gateway.Instant) ([]Sum, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := src.Scan(first, to, func(rs []gateway.Reading) error { return g.Add(rs...) }); err != nil {
+	if err := f.scan(first, to); err != nil {
 		return nil, err
 	}
-	if err := f.tail(to); err != nil {
-		return nil, err
+	if f.some { // else nothing can hold into the span
+		if err := f.tail(to); err != nil {
+			return nil, err
+		}
 	}
 	return g.Finish(), nil
 }
@@ -207,12 +209,13 @@ func busy(src Source, first gateway.Instant) (bool, error) {
 
 // feed brings readings from a source to an Integrator.
 type feed struct {
-	src Source
-	g   *Integrator
+	src  Source
+	g    *Integrator
+	some bool // readings were added
 }
 
 // lead returns from where readings are needed for a span that begins at from.
-func (f feed) lead(from gateway.Instant) (gateway.Instant, error) {
+func (f *feed) lead(from gateway.Instant) (gateway.Instant, error) {
 	first, err := oldest(f.src, from)
 	if err != nil || first == from {
 		return first, err
@@ -222,6 +225,7 @@ func (f feed) lead(from gateway.Instant) (gateway.Instant, error) {
 			return 0, err
 		} else if ok {
 			f.g.Know(first, usual)
+			f.g.usual = usual // also of days after it that have none of their own
 			return first, nil
 		}
 		first = dayStart(first)
@@ -238,7 +242,7 @@ func (f feed) lead(from gateway.Instant) (gateway.Instant, error) {
 }
 
 // tail brings what is needed after the end of the span.
-func (f feed) tail(to gateway.Instant) error {
+func (f *feed) tail(to gateway.Instant) error {
 	usual, ok, err := f.src.Usual(to)
 	if err != nil {
 		return err
@@ -257,9 +261,9 @@ func (f feed) tail(to gateway.Instant) error {
 	if err := f.scan(to, end); err != nil {
 		return err
 	}
-	for n := 0; n < mostDays && f.g.Usual() == 0; n++ {
-		// The running day is not in Usual yet; should it be the first to have a
-		// usual interval, one day too many is read.
+	for n := 0; n < mostDays && !ok && f.g.usual == 0; n++ {
+		// The running day is not closed yet; should it be the first to have a usual
+		// interval, one day too many is read.
 		r, ok, err := f.src.After(end, math.MaxInt64, anyField)
 		if err != nil {
 			return err
@@ -277,9 +281,12 @@ func (f feed) tail(to gateway.Instant) error {
 }
 
 // scan brings the readings of a range.
-func (f feed) scan(from, to gateway.Instant) error {
+func (f *feed) scan(from, to gateway.Instant) error {
 	if from >= to {
 		return nil
 	}
-	return f.src.Scan(from, to, func(rs []gateway.Reading) error { return f.g.Add(rs...) })
+	return f.src.Scan(from, to, func(rs []gateway.Reading) error {
+		f.some = f.some || len(rs) > 0
+		return f.g.Add(rs...)
+	})
 }
