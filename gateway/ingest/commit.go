@@ -10,7 +10,8 @@ import (
 
 // CommitIntervals says how long a reading may wait for others, so that many
 // share one write to the card. A commit happens at once when there was none
-// within the interval, or when many readings wait.
+// within the interval, or when many readings wait; and sooner than after an
+// interval for a device that has much to say, see pace.
 type CommitIntervals struct {
 	Acknowledged   time.Duration // QoS 1 and 2: holds the acknowledgement
 	Unacknowledged time.Duration // QoS 0: what may be lost with the power
@@ -34,23 +35,24 @@ const (
 type committer struct {
 	append  func(ctx context.Context, rs []gateway.Reading) error
 	failing func(err error)
-	every   CommitIntervals
 
 	mu       sync.Mutex
 	readings []gateway.Reading
 	waiting  []waiter
 	due      time.Time // when the oldest reading must be committed
-	last     time.Time // when the last commit began
-	broken   error     // why the last commit failed; nil while all is well
+	pace     pace
+	broken   error // why the last commit failed; nil while all is well
 	space    chan struct{}
 	wake     chan struct{}
 }
 
 // waiter is a group of readings and who waits for them.
 type waiter struct {
-	count int // of the readings, in order
-	acked bool
-	done  func(error)
+	count  int // of the readings, in order
+	acked  bool
+	done   func(error)
+	device gateway.DeviceID
+	at     time.Time // when they came in
 }
 
 // newCommitter returns a committer that is not running yet.
@@ -58,13 +60,13 @@ func newCommitter(cfg Config) committer {
 	return committer{
 		append:  cfg.Append,
 		failing: cfg.Failing,
-		every:   cfg.Commit,
+		pace:    newPace(cfg.Commit),
 		space:   make(chan struct{}, 1),
 		wake:    make(chan struct{}, 1),
 	}
 }
 
-// add queues readings of one source. done is called once, when they are
+// add queues readings, at least one, of one source. done is called once, when they are
 // durable or are known not to be. If the queue is full the caller is held for
 // a second at most; then the readings are refused.
 func (c *committer) add(rs []gateway.Reading, acked bool, done func(error)) {
@@ -82,20 +84,17 @@ func (c *committer) add(rs []gateway.Reading, acked bool, done func(error)) {
 	}
 	defer c.mu.Unlock()
 	now := time.Now()
-	interval := c.every.Unacknowledged
-	if acked {
-		interval = c.every.Acknowledged
-	}
-	due := c.last.Add(interval)
-	if due.Before(now) {
+	w := waiter{count: len(rs), acked: acked, done: done, device: rs[0].Device, at: now}
+	due := c.pace.due(w)
+	sooner := len(c.readings) == 0 || due.Before(c.due)
+	if sooner && due.After(now) && c.pace.hurry(w) {
 		due = now
 	}
-	sooner := len(c.readings) == 0 || due.Before(c.due)
 	if sooner {
 		c.due = due
 	}
 	c.readings = append(c.readings, rs...)
-	c.waiting = append(c.waiting, waiter{count: len(rs), acked: acked, done: done})
+	c.waiting = append(c.waiting, w)
 	if sooner || len(c.readings) >= commitSize {
 		signal(c.wake)
 	}
@@ -182,7 +181,7 @@ func (c *committer) takeAll() ([]gateway.Reading, []waiter) {
 	defer c.mu.Unlock()
 	rs, ws := c.readings, c.waiting
 	c.readings, c.waiting = nil, nil
-	c.last = time.Now()
+	c.pace.begin(time.Now(), len(rs))
 	signal(c.space)
 	return rs, ws
 }
@@ -201,6 +200,8 @@ func (c *committer) commit(ctx context.Context, rs []gateway.Reading, ws []waite
 	var dropped []waiter
 	if err != nil {
 		dropped = c.requeue(rs, ws)
+	} else {
+		c.pace.acknowledged(time.Now(), ws)
 	}
 	c.mu.Unlock()
 	if err != nil && was == nil || err == nil && was != nil {
