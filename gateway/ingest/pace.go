@@ -43,19 +43,16 @@ func newPace(every CommitIntervals) pace {
 	return pace{every: every, quick: map[gateway.DeviceID]time.Time{}, refill: time.Now()}
 }
 
-// due returns when the readings of w must be committed, without hurry.
-func (p *pace) due(w waiter) time.Time {
+// due returns when a reading must be committed that comes now, without hurry.
+func (p *pace) due(acked bool) time.Time {
 	every := p.every.Unacknowledged
-	if w.acked {
+	if acked {
 		every = p.every.Acknowledged
 	}
 	if p.full {
 		every = min(every, restTime)
 	}
-	if due := p.last.Add(every); due.After(w.at) {
-		return due
-	}
-	return w.at
+	return p.last.Add(every)
 }
 
 // hurry reports whether the readings of w are to be committed at once, and

@@ -118,8 +118,12 @@ func (r *Registry) Device(id gateway.DeviceID) (gateway.Device, gateway.DeviceSt
 
 // State returns what a device does now.
 func (r *Registry) State(id gateway.DeviceID) (gateway.DeviceState, bool) {
-	_, s, ok := r.Device(id)
-	return s, ok
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	if e := r.devices[id]; e != nil {
+		return e.state, true
+	}
+	return gateway.DeviceState{}, false
 }
 
 // Devices returns all devices in the order of their ids. The slice is shared
