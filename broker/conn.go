@@ -35,6 +35,7 @@ type conn struct {
 	client      gateway.Client
 	grant       gateway.Grant
 	topics      map[string]*topic // what was found out about topics published to
+	scratch     message           // the last of QoS 0 that came
 	will        *will             // nil when there is none to send
 	established bool              // CONNACK went out and Connected was called
 	session     *session          // claimed; nil before

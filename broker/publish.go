@@ -96,7 +96,11 @@ func (c *conn) publish(flags byte, body []byte, owned bool) code {
 		return c.answer(&inbound{c: c, qos: qos, id: id, reason: t.reason})
 	}
 	now := time.Now()
-	m := &message{
+	m := &c.scratch
+	if qos > 0 {
+		m = new(message)
+	}
+	*m = message{
 		topic: t.name, qos: qos, retain: flags&1 != 0, origin: c.session,
 		client: c.client, at: gateway.InstantOf(now), seq: c.b.seq.Add(1),
 	}
@@ -145,11 +149,12 @@ func (c *conn) topicOf(name []byte) *topic {
 }
 
 // take hands m, with packet identifier id if it has one, to Handle and sees to
-// its acknowledgement.
+// its acknowledgement. It keeps m only if its QoS is above 0.
 func (c *conn) take(m *message, id uint16) code {
 	if m.qos == 0 {
-		if c.b.handle(m, false, nil) == handled {
-			c.b.distribute(m)
+		if c.b.handle(m, false, nil) == handled && (m.retain || c.b.routeOf(m.topic).leads()) {
+			kept := *m
+			c.b.distribute(&kept)
 		}
 		return 0
 	}
