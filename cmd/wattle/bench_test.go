@@ -11,6 +11,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/wattle-home/wattle/store/household"
 )
 
 // resident returns the resident memory of a process in MiB.
@@ -58,6 +60,7 @@ func BenchmarkProgram(b *testing.B) {
 	}
 	defer os.RemoveAll(data)
 	devices := killDevices(b, data, benchClients)
+	readings := household.Days(1, 0)
 	var ready time.Duration
 	var rest, busy float64
 	rounds := 0
@@ -73,7 +76,7 @@ func BenchmarkProgram(b *testing.B) {
 			l := login{d.MQTT.Username, d.MQTT.Password, "wattle/" + d.Topic + "/reading"}
 			conns[i] = dialRaw(b, cmd.mqtt, l)
 			wg.Go(func() {
-				if err := publishWindow(conns[i], l, 100); err != nil {
+				if err := publishWindow(conns[i], l, readings[i][:100]); err != nil {
 					b.Error(err)
 				}
 			})

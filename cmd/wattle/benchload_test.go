@@ -23,14 +23,15 @@ import (
 	"github.com/wattle-home/wattle/gateway/api"
 	"github.com/wattle-home/wattle/gateway/config"
 	"github.com/wattle-home/wattle/store"
+	"github.com/wattle-home/wattle/store/household"
 )
 
 // Load of the benchmarks: what a large household could never do.
 const (
-	benchClients = 30
+	benchClients = household.Plugs
 	benchWindow  = 20
-	// so many that how it begins and ends does not count
-	benchReadings = 600_000
+	// so many that how it begins and ends does not count: 777,600 readings
+	benchDays = 3
 )
 
 // login is how a client of a benchmark connects.
@@ -68,26 +69,23 @@ func dialRaw(tb testing.TB, addr string, l login) net.Conn {
 	return conn
 }
 
-// benchStart is when the readings of the benchmarks begin.
-var benchStart = time.Now().Add(-time.Hour).UnixMilli()
-
-// readingBody returns what follows the fixed header of a PUBLISH of the i-th
-// reading of a device.
-func readingBody(topic string, qos, i int) []byte {
-	at := benchStart + int64(i)
+// readingBody returns what follows the fixed header of a PUBLISH with QoS 1,
+// packet identifier id, or with QoS 0 if that is 0.
+func readingBody(topic string, id int, r gateway.Reading) []byte {
 	body := field(nil, topic)
-	if qos > 0 {
-		body = binary.BigEndian.AppendUint16(body, uint16(i%60000+1))
+	if id > 0 {
+		body = binary.BigEndian.AppendUint16(body, uint16(id))
 	}
-	return fmt.Appendf(body, `{"time":%d.%03d,"power_w":%d,"energy_wh":%d}`, at/1000, at%1000, i%2000, i)
+	return fmt.Appendf(body, `{"time":%d.%03d,"power_w":%d.%03d,"energy_wh":%d.%03d}`,
+		r.At/1000, r.At%1000, r.Power/1000, r.Power%1000, r.Energy/1000, r.Energy%1000)
 }
 
-// publishFlood publishes n readings with QoS 0 as fast as they are taken, and
+// publishFlood publishes readings with QoS 0 as fast as they are taken, and
 // returns when the last of them was read.
-func publishFlood(conn net.Conn, l login, n int) error {
+func publishFlood(conn net.Conn, l login, rs []gateway.Reading) error {
 	w := bufio.NewWriter(conn)
-	for i := range n {
-		if _, err := w.Write(frame(0x30, readingBody(l.topic, 0, i))); err != nil {
+	for _, r := range rs {
+		if _, err := w.Write(frame(0x30, readingBody(l.topic, 0, r))); err != nil {
 			return err
 		}
 	}
@@ -101,15 +99,15 @@ func publishFlood(conn net.Conn, l login, n int) error {
 	return err
 }
 
-// publishWindow publishes n readings with QoS 1, benchWindow of them under
+// publishWindow publishes readings with QoS 1, benchWindow of them under
 // way, and returns when the last was acknowledged.
-func publishWindow(conn net.Conn, l login, n int) error {
+func publishWindow(conn net.Conn, l login, rs []gateway.Reading) error {
 	tokens := make(chan struct{}, benchWindow)
 	failed := make(chan error, 1)
 	go func() {
 		r := bufio.NewReader(conn)
 		ack := make([]byte, 4)
-		for range n {
+		for range rs {
 			if _, err := io.ReadFull(r, ack); err != nil {
 				failed <- err
 				return
@@ -119,7 +117,7 @@ func publishWindow(conn net.Conn, l login, n int) error {
 		failed <- nil
 	}()
 	w := bufio.NewWriter(conn)
-	for i := range n {
+	for i, r := range rs {
 		select {
 		case tokens <- struct{}{}:
 		default:
@@ -128,7 +126,7 @@ func publishWindow(conn net.Conn, l login, n int) error {
 			}
 			tokens <- struct{}{}
 		}
-		if _, err := w.Write(frame(0x32, readingBody(l.topic, 1, i))); err != nil {
+		if _, err := w.Write(frame(0x32, readingBody(l.topic, i%60000+1, r))); err != nil {
 			return err
 		}
 	}
@@ -142,7 +140,7 @@ func publishWindow(conn net.Conn, l login, n int) error {
 // afterwards, and returns how many readings a second that were.
 func publishAll(
 	b *testing.B, addr string, logins []login,
-	publish func(conn net.Conn, l login, n int) error, afterwards func(n int),
+	publish func(conn net.Conn, l login, rs []gateway.Reading) error, afterwards func(),
 ) float64 {
 	b.Helper()
 	conns := make([]net.Conn, len(logins))
@@ -150,19 +148,19 @@ func publishAll(
 		conns[i] = dialRaw(b, addr, l)
 		defer conns[i].Close()
 	}
-	each := benchReadings / len(logins)
+	all := household.Days(benchDays, 0)
 	begin := time.Now()
 	var wg sync.WaitGroup
 	for i, l := range logins {
 		wg.Go(func() {
-			if err := publish(conns[i], l, each); err != nil {
+			if err := publish(conns[i], l, all[i]); err != nil {
 				b.Error(err)
 			}
 		})
 	}
 	wg.Wait()
-	afterwards(each * len(logins))
-	return float64(each*len(logins)) / time.Since(begin).Seconds()
+	afterwards()
+	return float64(len(logins)*len(all[0])) / time.Since(begin).Seconds()
 }
 
 // bareMochi runs the bare library, which lets everyone in and stores nothing.
@@ -228,14 +226,14 @@ func benchDir(b *testing.B) string {
 // benchBoth measures the rate of the gateway and of the bare library, which
 // lets everyone in and forgets everything, one after the other.
 func benchBoth(
-	b *testing.B, publish func(conn net.Conn, l login, n int) error,
-	afterwards func(s *store.Store, n int),
+	b *testing.B, publish func(conn net.Conn, l login, rs []gateway.Reading) error,
+	afterwards func(s *store.Store),
 ) {
 	b.Helper()
 	mochi := bareMochi(b)
 	d, addr, logins := benchGateway(b)
-	bare := publishAll(b, mochi, logins, publish, func(int) {})
-	ours := publishAll(b, addr, logins, publish, func(n int) { afterwards(d.store, n) })
+	bare := publishAll(b, mochi, logins, publish, func() {})
+	ours := publishAll(b, addr, logins, publish, func() { afterwards(d.store) })
 	b.ReportMetric(ours, "readings/s")
 	b.ReportMetric(bare, "mochi/s")
 	b.ReportMetric(ours/bare, "×mochi")
@@ -245,13 +243,14 @@ func benchBoth(
 // BenchmarkGateway_acknowledged counts readings that are on the disk when they
 // are acknowledged.
 func BenchmarkGateway_acknowledged(b *testing.B) {
-	benchBoth(b, publishWindow, func(*store.Store, int) {})
+	benchBoth(b, publishWindow, func(*store.Store) {})
 }
 
 // BenchmarkGateway_unacknowledged counts readings that come with QoS 0, until
 // all of them are on the disk.
 func BenchmarkGateway_unacknowledged(b *testing.B) {
-	benchBoth(b, publishFlood, func(s *store.Store, n int) {
+	benchBoth(b, publishFlood, func(s *store.Store) {
+		const n = benchClients * benchDays * 8640
 		for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
 			stored := 0
 			for id := range gateway.DeviceID(benchClients) {
@@ -285,9 +284,9 @@ func BenchmarkGateway_idle(b *testing.B) {
 	defer f.Close()
 	var puback, sync []time.Duration
 	ack, page := make([]byte, 4), make([]byte, 1048)
-	for i := range 2000 {
+	for _, r := range household.Days(1, 0)[0][:2000] {
 		begin := time.Now()
-		if _, err := conn.Write(frame(0x32, readingBody(logins[0].topic, 1, i))); err != nil {
+		if _, err := conn.Write(frame(0x32, readingBody(logins[0].topic, 1, r))); err != nil {
 			b.Fatal(err)
 		}
 		if _, err := io.ReadFull(conn, ack); err != nil {

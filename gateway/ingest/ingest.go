@@ -164,14 +164,16 @@ func (in *Ingest) route(m gateway.Message) (*target, bool) {
 // target returns what is known of a device, which is worked out again only
 // when the device changes.
 func (in *Ingest) target(id gateway.DeviceID) (*target, bool) {
+	known, _ := in.targets.Load(id)
+	if t, ok := known.(*target); ok {
+		if now, ok := in.cfg.Devices.Find(t.row.Name, t.topic); ok && now == id {
+			return t, true
+		}
+	}
+	in.targets.Delete(id)
 	d, _, ok := in.cfg.Devices.Device(id)
 	if !ok {
-		in.targets.Delete(id)
 		return nil, false
-	}
-	known, _ := in.targets.Load(id)
-	if t, ok := known.(*target); ok && t.row.Name == d.Dialect && t.topic == d.Topic {
-		return t, true
 	}
 	row, ok := in.rows[d.Dialect]
 	if !ok {
