@@ -35,6 +35,7 @@ type conn struct {
 	client      gateway.Client
 	grant       gateway.Grant
 	topics      map[string]*topic // what was found out about topics published to
+	scratch     message           // the last of QoS 0 that came
 	will        *will             // nil when there is none to send
 	established bool              // CONNACK went out and Connected was called
 	session     *session          // claimed; nil before
@@ -276,7 +277,11 @@ func (c *conn) frameLimit() int {
 // pause holds the next read while the client is over its rate, or while a
 // client without a Receive Maximum has too many messages unacknowledged.
 func (c *conn) pause() error {
-	if d := c.bucket.take(time.Now()); d > 0 {
+	var d time.Duration
+	if c.bucket.rate > 0 { // the clock has its price
+		d = c.bucket.take(time.Now())
+	}
+	if d > 0 {
 		c.b.stats.throttled.Add(1)
 		t := time.NewTimer(d)
 		defer t.Stop()

@@ -86,7 +86,6 @@ func (c *conn) publish(flags byte, body []byte, owned bool) code {
 		return codeProtocolError
 	}
 	t := c.topicOf(name)
-	in := &inbound{c: c, qos: qos, id: id, reason: t.reason}
 	if t.reason == codeBadTopic && strings.ContainsAny(t.name, "+#") {
 		return codeBadTopic // [MQTT-3.3.2-2]
 	}
@@ -94,18 +93,22 @@ func (c *conn) publish(flags byte, body []byte, owned bool) code {
 	if t.reason != 0 {
 		c.b.stats.refusedPublishes.Add(1)
 		c.b.refused(c.client, "publish", t.name)
-		return c.answer(in)
+		return c.answer(&inbound{c: c, qos: qos, id: id, reason: t.reason})
 	}
 	now := time.Now()
-	in.m = &message{
+	m := &c.scratch
+	if qos > 0 {
+		m = new(message)
+	}
+	*m = message{
 		topic: t.name, qos: qos, retain: flags&1 != 0, origin: c.session,
 		client: c.client, at: gateway.InstantOf(now), seq: c.b.seq.Add(1),
 	}
-	in.m.payload, in.m.props = keep(cur.b, p.forward, owned)
+	m.payload, m.props = keep(cur.b, p.forward, owned)
 	if p.has(packets.PropMessageExpiryInterval) {
-		in.m.expires = now.Add(time.Duration(p.messageExpiry) * time.Second)
+		m.expires = now.Add(time.Duration(p.messageExpiry) * time.Second)
 	}
-	return c.take(in)
+	return c.take(m, id)
 }
 
 // keep returns payload and properties that stay valid.
@@ -145,14 +148,17 @@ func (c *conn) topicOf(name []byte) *topic {
 	return t
 }
 
-// take hands in to Handle and sees to its acknowledgement.
-func (c *conn) take(in *inbound) code {
-	if in.qos == 0 {
-		if c.b.handle(in.m, false, nil) == handled {
-			c.b.distribute(in.m)
+// take hands m, with packet identifier id if it has one, to Handle and sees to
+// its acknowledgement. It keeps m only if its QoS is above 0.
+func (c *conn) take(m *message, id uint16) code {
+	if m.qos == 0 {
+		if c.b.handle(m, false, nil) == handled && (m.retain || c.b.routeOf(m.topic).leads()) {
+			kept := *m
+			c.b.distribute(&kept)
 		}
 		return 0
 	}
+	in := &inbound{m: m, c: c, qos: m.qos, id: id}
 	if why := c.acks.room(c); why != 0 {
 		return why
 	}

@@ -100,6 +100,9 @@ func (r *routes) parentsOf(topic string) map[string]packets.Subscription {
 	return found
 }
 
+// leads reports whether anybody may get the messages.
+func (r *route) leads() bool { return len(r.direct) > 0 || len(r.shared) > 0 }
+
 // fanOut delivers m to its subscribers.
 func (b *Broker) fanOut(m *message) {
 	r := b.routeOf(m.topic)

@@ -110,6 +110,7 @@ func (s *Store) DeleteDevice(ctx context.Context, id gateway.DeviceID) error {
 		if err := deviceThere(ctx, tx, id); err != nil {
 			return err
 		}
+		delete(s.there, id)
 		now := gateway.InstantOf(s.cfg.Now())
 		for _, statement := range []string{
 			`UPDATE device SET deleted_ms = ?2, parent_id = NULL WHERE id = ?1`,

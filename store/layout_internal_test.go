@@ -92,7 +92,7 @@ func BenchmarkLayout(b *testing.B) {
 				}
 				layoutIn(b, s, func() {
 					fill(b, c.jitter, *benchReadings/5, batch, func(rs []gateway.Reading) error {
-						return plainAppend(s, normal(rs))
+						return plainAppend(s, normal(nil, rs))
 					})
 				})
 			}

@@ -21,17 +21,9 @@ import (
 // prepareStatements prepares what runs so often that preparing it each time
 // would be felt. Closing the pools closes them.
 func (s *Store) prepareStatements(ctx context.Context) (err error) {
-	for _, p := range []struct {
-		to    **sql.Stmt
-		db    *sql.DB
-		query string
-	}{
-		{&s.appendRow, s.w, `INSERT INTO tail (id, data) VALUES (?, ?)`},
-		{&s.known, s.w, selectThere},
-	} {
-		if *p.to, err = p.db.PrepareContext(ctx, p.query); err != nil {
-			return err
-		}
+	if s.appendRow, err = s.w.PrepareContext(ctx,
+		`INSERT INTO tail (id, data) VALUES (?, ?)`); err != nil {
+		return err
 	}
 	s.hot = map[string]*sql.Stmt{}
 	for _, query := range []string{
@@ -105,7 +97,10 @@ func (s *Store) Append(ctx context.Context, rs []gateway.Reading) error {
 				"are taken before they are", s.tail.size()))
 		}
 	}
-	rs = normal(rs)
+	p := s.takePacker()
+	defer s.packers.Put(p)
+	p.batch = normal(p.batch[:0], rs)
+	rs = p.batch
 	var row int64
 	err := s.writeThen(ctx, doing, func(tx *sql.Tx) error {
 		if err := s.knownDevices(tx, rs); err != nil {
@@ -118,7 +113,8 @@ func (s *Store) Append(ctx context.Context, rs []gateway.Reading) error {
 			return err
 		}
 		row = s.tail.next()
-		_, err := tx.Stmt(s.appendRow).Exec(row, chunk.AppendBatch(nil, rs))
+		p.data = chunk.AppendBatch(p.data[:0], rs)
+		_, err := tx.Stmt(s.appendRow).Exec(row, p.data)
 		return err
 	}, func() {
 		s.tail.add(row, rs)
@@ -139,16 +135,17 @@ func (s *Store) Append(ctx context.Context, rs []gateway.Reading) error {
 
 // knownDevices returns an error naming the first device of rs, in the order
 // of the key, that is not there. As there is one writer, what it finds holds
-// until the commit.
+// until the commit, and is remembered until the device is deleted.
 func (s *Store) knownDevices(tx *sql.Tx, rs []gateway.Reading) error {
-	known := tx.Stmt(s.known)
-	for i, r := range rs {
-		if i > 0 && r.Device == rs[i-1].Device {
-			continue
+	for len(rs) > 0 {
+		id := rs[0].Device
+		if !s.there[id] {
+			if err := isThere(tx.QueryRow(selectThere, id), id); err != nil {
+				return err
+			}
+			s.there[id] = true
 		}
-		if err := isThere(known.QueryRow(r.Device), r.Device); err != nil {
-			return err
-		}
+		rs = rs[sameDevice(rs):]
 	}
 	return nil
 }

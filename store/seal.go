@@ -81,6 +81,7 @@ type packer struct {
 	dec    chunk.Decoder
 	old    []gateway.Reading
 	merged []gateway.Reading
+	batch  []gateway.Reading
 	data   []byte
 	table  chunk.Table
 }

@@ -65,9 +65,11 @@ type Store struct {
 	purge     int // purgeChunks, fewer in tests
 
 	appendRow *sql.Stmt // on w
-	known     *sql.Stmt // on w
 
 	hot map[string]*sql.Stmt // on r, by their text
+
+	// Devices that were found there. It belongs to who may write.
+	there map[gateway.DeviceID]bool
 }
 
 // Open opens the file at cfg.Path, makes it if it is missing, and brings its
@@ -109,7 +111,8 @@ func open(ctx context.Context, cfg Config, files fs.FS) (_ *Store, err error) {
 	}
 	s := &Store{
 		cfg: cfg, log: cfg.Logger, turn: make(chan struct{}, 1), sealing: make(chan struct{}, 1),
-		tail: tail{first: 1}, tailMost: tailMost, chunkMost: chunkMost, purge: purgeChunks,
+		tail: tail{first: 1}, there: map[gateway.DeviceID]bool{},
+		tailMost: tailMost, chunkMost: chunkMost, purge: purgeChunks,
 	}
 	s.turn <- struct{}{}
 	s.sealing <- struct{}{}

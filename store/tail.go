@@ -247,7 +247,7 @@ func (s *Store) loadTail(ctx context.Context) error {
 			if first {
 				s.tail.first = id
 			}
-			s.tail.add(id, normal(rs))
+			s.tail.add(id, normal(nil, rs))
 		}
 		return rows.Err()
 	}()
@@ -274,17 +274,17 @@ func (s *Store) loadTail(ctx context.Context) error {
 	return nil
 }
 
-// normal returns rs in order of devices and time, one for a device and
-// instant. It may use rs itself only if it is so already.
-func normal(rs []gateway.Reading) []gateway.Reading {
+// normal appends rs to dst, which is empty, in order of devices and time, one
+// for a device and instant, and returns it.
+func normal(dst, rs []gateway.Reading) []gateway.Reading {
 	strictly := true
 	for i := 1; i < len(rs) && strictly; i++ {
 		strictly = byKey(rs[i-1], rs[i]) < 0
 	}
 	if strictly {
-		return rs
+		return append(dst, rs...)
 	}
-	rs = byDevice(rs)
+	rs = byDevice(dst, rs)
 	n := 0
 	for _, r := range rs {
 		if n > 0 && byKey(rs[n-1], r) == 0 {
@@ -297,9 +297,9 @@ func normal(rs []gateway.Reading) []gateway.Reading {
 	return rs[:n]
 }
 
-// byDevice returns rs in order of devices and time. Commits hold few devices,
-// and each device's readings mostly in order already.
-func byDevice(rs []gateway.Reading) []gateway.Reading {
+// byDevice appends rs to dst, which is empty, in order of devices and time.
+// Commits hold few devices, and each device's readings mostly in order already.
+func byDevice(dst, rs []gateway.Reading) []gateway.Reading {
 	counts := map[gateway.DeviceID]int{}
 	for i := 0; i < len(rs); {
 		n := sameDevice(rs[i:])
@@ -312,20 +312,25 @@ func byDevice(rs []gateway.Reading) []gateway.Reading {
 		at[id] = end
 		end += counts[id]
 	}
-	out := make([]gateway.Reading, len(rs))
-	for _, r := range rs {
-		out[at[r.Device]] = r
-		at[r.Device]++
+	dst = slices.Grow(dst, len(rs))[:len(rs)]
+	for len(rs) > 0 {
+		n := sameDevice(rs)
+		id := rs[0].Device
+		at[id] += copy(dst[at[id]:], rs[:n])
+		rs = rs[n:]
 	}
 	for id, end := range at {
-		if part := out[end-counts[id] : end]; !slices.IsSortedFunc(part, byKey) {
+		if part := dst[end-counts[id] : end]; !slices.IsSortedFunc(part, byKey) {
 			slices.SortFunc(part, byKey)
 		}
 	}
-	return out
+	return dst
 }
 
 // byKey orders readings by device and time.
 func byKey(a, b gateway.Reading) int {
-	return cmp.Or(cmp.Compare(a.Device, b.Device), cmp.Compare(a.At, b.At))
+	if a.Device != b.Device {
+		return cmp.Compare(a.Device, b.Device)
+	}
+	return cmp.Compare(a.At, b.At)
 }

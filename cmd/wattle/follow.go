@@ -16,7 +16,10 @@ import (
 
 // report takes a device's report into the registry and tells who is concerned.
 func (d *daemon) report(id gateway.DeviceID, r gateway.Report, at gateway.Instant) {
-	before, _ := d.devices.State(id)
+	var before gateway.DeviceState
+	if r.Tells(gateway.ReportOn) {
+		before, _ = d.devices.State(id)
+	}
 	s, ch := d.devices.Apply(id, r, at)
 	if rd, ok := r.Reading(at); ok && d.hub.Watched() {
 		rd.Device = id

@@ -19,6 +19,7 @@ package hub
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 
 	"github.com/wattle-home/wattle/gateway"
 )
@@ -32,7 +33,7 @@ type Hub struct {
 	ring    [Size]gateway.LiveItem
 	seq     uint64        // of the newest item
 	first   uint64        // of the oldest one that may be asked for
-	viewers int           // without any nothing is kept
+	viewers atomic.Int32  // changed under mu; without any nothing is kept
 	wake    chan struct{} // closed when an item comes; nil while nobody waits
 }
 
@@ -42,7 +43,7 @@ func (h *Hub) Publish(kind gateway.LiveKind, value any) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.seq++
-	if h.viewers == 0 {
+	if h.viewers.Load() == 0 {
 		h.first = h.seq + 1
 		return
 	}
@@ -59,9 +60,7 @@ func (h *Hub) Publish(kind gateway.LiveKind, value any) {
 // Watched reports whether anybody watches, for publishers to whom making the
 // value is dear.
 func (h *Hub) Watched() bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.viewers > 0
+	return h.viewers.Load() > 0
 }
 
 // Join begins a view. It returns the sequence number of the newest item; what
@@ -69,17 +68,16 @@ func (h *Hub) Watched() bool {
 func (h *Hub) Join() (seq uint64, leave func()) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.viewers == 0 {
+	if h.viewers.Load() == 0 {
 		h.first = h.seq + 1
 	}
-	h.viewers++
+	h.viewers.Add(1)
 	var once sync.Once
 	return h.seq, func() {
 		once.Do(func() {
 			h.mu.Lock()
 			defer h.mu.Unlock()
-			h.viewers--
-			if h.viewers == 0 {
+			if h.viewers.Add(-1) == 0 {
 				clear(h.ring[:]) // values may be large; nobody will ask for them
 			}
 		})

@@ -10,7 +10,8 @@ import (
 
 // CommitIntervals says how long a reading may wait for others, so that many
 // share one write to the card. A commit happens at once when there was none
-// within the interval, or when many readings wait.
+// within the interval, or when many readings wait; and sooner than after an
+// interval for a device that has much to say, see pace.
 type CommitIntervals struct {
 	Acknowledged   time.Duration // QoS 1 and 2: holds the acknowledgement
 	Unacknowledged time.Duration // QoS 0: what may be lost with the power
@@ -34,23 +35,31 @@ const (
 type committer struct {
 	append  func(ctx context.Context, rs []gateway.Reading) error
 	failing func(err error)
-	every   CommitIntervals
 
 	mu       sync.Mutex
 	readings []gateway.Reading
 	waiting  []waiter
+	spare    group     // memory of the group before
 	due      time.Time // when the oldest reading must be committed
-	last     time.Time // when the last commit began
-	broken   error     // why the last commit failed; nil while all is well
-	space    chan struct{}
+	pace     pace
+	broken   error         // why the last commit failed; nil while all is well
+	space    chan struct{} // closed when the queue was taken; nil while nobody waits
 	wake     chan struct{}
 }
 
-// waiter is a group of readings and who waits for them.
+// group is what one commit stores, and who waits for it.
+type group struct {
+	readings []gateway.Reading
+	waiting  []waiter
+}
+
+// waiter is some readings and who waits for them.
 type waiter struct {
-	count int // of the readings, in order
-	acked bool
-	done  func(error)
+	count  int // of the readings, in order
+	acked  bool
+	done   func(error)      // nil for nobody
+	device gateway.DeviceID // of the first
+	at     time.Time        // when they came in, if acked
 }
 
 // newCommitter returns a committer that is not running yet.
@@ -58,60 +67,80 @@ func newCommitter(cfg Config) committer {
 	return committer{
 		append:  cfg.Append,
 		failing: cfg.Failing,
-		every:   cfg.Commit,
-		space:   make(chan struct{}, 1),
+		pace:    newPace(cfg.Commit),
 		wake:    make(chan struct{}, 1),
 	}
 }
 
-// add queues readings of one source. done is called once, when they are
-// durable or are known not to be. If the queue is full the caller is held for
-// a second at most; then the readings are refused.
+// add queues readings, at least one, of one source. done, if not nil, is called
+// once, when they are durable or are known not to be. If the queue is full the
+// caller is held for a second at most; then the readings are refused.
 func (c *committer) add(rs []gateway.Reading, acked bool, done func(error)) {
-	deadline := time.Now().Add(holdTime)
-	for {
-		c.mu.Lock()
-		if len(c.readings)+len(rs) <= queueSize || len(c.readings) == 0 {
-			break
-		}
+	c.mu.Lock()
+	if !c.hold(len(rs)) {
 		c.mu.Unlock()
-		if !c.hold(deadline) {
-			done(gateway.Unavailablef("%d readings wait for the disk", queueSize))
-			return
-		}
+		answer(done, gateway.Unavailablef("%d readings wait for the disk", queueSize))
+		return
 	}
 	defer c.mu.Unlock()
-	now := time.Now()
-	interval := c.every.Unacknowledged
-	if acked {
-		interval = c.every.Acknowledged
-	}
-	due := c.last.Add(interval)
-	if due.Before(now) {
-		due = now
-	}
+	due := c.pace.due(acked)
 	sooner := len(c.readings) == 0 || due.Before(c.due)
+	w := waiter{count: len(rs), acked: acked, done: done, device: rs[0].Device}
+	if acked {
+		w.at = time.Now()
+		if sooner && due.After(w.at) && c.pace.hurry(w) {
+			due = w.at
+		}
+	}
 	if sooner {
 		c.due = due
 	}
 	c.readings = append(c.readings, rs...)
-	c.waiting = append(c.waiting, waiter{count: len(rs), acked: acked, done: done})
-	if sooner || len(c.readings) >= commitSize {
+	if n := len(c.waiting) - 1; n >= 0 && w.nobody() && c.waiting[n].nobody() {
+		c.waiting[n].count += w.count
+	} else {
+		c.waiting = append(c.waiting, w)
+	}
+	if n := len(c.readings); sooner || n >= commitSize && n-len(rs) < commitSize {
 		signal(c.wake)
 	}
 }
 
-// hold waits for room in the queue until the deadline.
-func (c *committer) hold(deadline time.Time) bool {
-	t := time.NewTimer(time.Until(deadline))
-	defer t.Stop()
-	select {
-	case <-c.space:
-		signal(c.space) // others may be waiting, too
-		return time.Now().Before(deadline)
-	case <-t.C:
-		return false
+// nobody reports whether nobody waits for the readings of w.
+func (w waiter) nobody() bool { return !w.acked && w.done == nil }
+
+// answer calls done, if there is anybody to be told.
+func answer(done func(error), err error) {
+	if done != nil {
+		done(err)
 	}
+}
+
+// hold waits until the queue has room for n readings, or for any if it is
+// empty, a second at most. The lock is held but while it waits.
+func (c *committer) hold(n int) bool {
+	var timeout <-chan time.Time
+	for len(c.readings)+n > queueSize && len(c.readings) > 0 {
+		if timeout == nil {
+			timeout = time.After(holdTime)
+		}
+		if c.space == nil {
+			c.space = make(chan struct{})
+		}
+		space := c.space
+		c.mu.Unlock()
+		expired := false
+		select {
+		case <-space:
+		case <-timeout:
+			expired = true
+		}
+		c.mu.Lock()
+		if expired {
+			return false
+		}
+	}
+	return true
 }
 
 // signal puts one token into a channel of size one.
@@ -127,10 +156,10 @@ func (c *committer) Run(ctx context.Context) error {
 	pause := retryFirst
 	for {
 		stopping := c.await(ctx)
-		readings, waiting := c.takeAll()
-		if len(readings) > 0 {
+		if g := c.takeAll(); len(g.readings) > 0 {
 			// What was accepted is stored even when the program is about to end.
-			err := c.commit(context.WithoutCancel(ctx), readings, waiting)
+			err := c.commit(context.WithoutCancel(ctx), g)
+			c.reuse(g)
 			switch {
 			case err == nil:
 				pause = retryFirst
@@ -149,9 +178,8 @@ func (c *committer) Run(ctx context.Context) error {
 
 // giveUp answers those whose readings still wait when the last commit failed.
 func (c *committer) giveUp(err error) {
-	_, waiting := c.takeAll()
-	for _, w := range waiting {
-		w.done(err)
+	for _, w := range c.takeAll().waiting {
+		answer(w.done, err)
 	}
 }
 
@@ -177,42 +205,62 @@ func (c *committer) await(ctx context.Context) bool {
 	}
 }
 
-func (c *committer) takeAll() ([]gateway.Reading, []waiter) {
+// takeAll empties the queue.
+func (c *committer) takeAll() group {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	rs, ws := c.readings, c.waiting
-	c.readings, c.waiting = nil, nil
-	c.last = time.Now()
-	signal(c.space)
-	return rs, ws
+	g := group{c.readings, c.waiting}
+	c.readings, c.waiting, c.spare = c.spare.readings, c.spare.waiting, group{}
+	c.pace.begin(time.Now(), len(g.readings))
+	if c.space != nil {
+		close(c.space)
+		c.space = nil
+	}
+	return g
+}
+
+// reuse keeps the memory of g for the group after the next, unless that is far
+// more than g needed.
+func (c *committer) reuse(g group) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if cap(g.readings) <= max(commitSize, 8*len(g.readings)) {
+		c.spare.readings = g.readings[:0]
+	}
+	clear(g.waiting) // they hold on to messages
+	if cap(g.waiting) <= max(commitSize, 8*len(g.waiting)) {
+		c.spare.waiting = g.waiting[:0]
+	}
 }
 
 // commit stores a group and answers those who wait. Readings of a device that
 // is gone are dropped; when the disk fails, readings that nobody waits for go
 // back into the queue.
-func (c *committer) commit(ctx context.Context, rs []gateway.Reading, ws []waiter) error {
-	err := c.append(ctx, rs)
+func (c *committer) commit(ctx context.Context, g group) error {
+	err := c.append(ctx, g.readings)
 	if gateway.CodeOf(err) == gateway.CodeNotFound && err != nil {
-		err = c.commitEach(ctx, rs)
+		err = c.commitEach(ctx, g.readings)
 	}
 	c.mu.Lock()
 	was := c.broken
 	c.broken = err
 	var dropped []waiter
 	if err != nil {
-		dropped = c.requeue(rs, ws)
+		dropped = c.requeue(g)
+	} else {
+		c.pace.acknowledged(time.Now(), g.waiting)
 	}
 	c.mu.Unlock()
 	if err != nil && was == nil || err == nil && was != nil {
 		c.failing(err)
 	}
-	for _, w := range ws {
+	for _, w := range g.waiting {
 		if w.acked || err == nil {
-			w.done(err)
+			answer(w.done, err)
 		}
 	}
 	for _, w := range dropped {
-		w.done(err)
+		answer(w.done, err)
 	}
 	return err
 }
@@ -233,20 +281,26 @@ func (c *committer) commitEach(ctx context.Context, rs []gateway.Reading) error 
 
 // requeue puts back what nobody waits for, the newest first to be kept, and
 // returns whose readings found no room. The lock is held.
-func (c *committer) requeue(rs []gateway.Reading, ws []waiter) (dropped []waiter) {
+func (c *committer) requeue(g group) (dropped []waiter) {
 	var keep []gateway.Reading
 	var who []waiter
-	for i, at := 0, 0; i < len(ws); i++ {
-		w := ws[i]
+	for i, at := 0, 0; i < len(g.waiting); i++ {
+		w := g.waiting[i]
 		if !w.acked {
-			keep = append(keep, rs[at:at+w.count]...)
+			keep = append(keep, g.readings[at:at+w.count]...)
 			who = append(who, w)
 		}
 		at += w.count
 	}
 	for len(keep)+len(c.readings) > queueSize && len(who) > 0 {
-		keep = keep[who[0].count:]
-		dropped, who = append(dropped, who[0]), who[1:]
+		n := who[0].count
+		if who[0].nobody() {
+			n = min(n, len(keep)+len(c.readings)-queueSize)
+		}
+		keep = keep[n:]
+		if who[0].count -= n; who[0].count == 0 {
+			dropped, who = append(dropped, who[0]), who[1:]
+		}
 	}
 	c.readings = append(keep, c.readings...)
 	c.waiting = append(who, c.waiting...)

@@ -27,7 +27,7 @@ func (d *disk) append(_ context.Context, rs []gateway.Reading) error {
 	if d.err != nil {
 		return d.err
 	}
-	d.groups, d.at = append(d.groups, rs), append(d.at, time.Now())
+	d.groups, d.at = append(d.groups, slices.Clone(rs)), append(d.at, time.Now())
 	return nil
 }
 
@@ -200,7 +200,7 @@ func TestCommitter_deviceThatIsGone(t *testing.T) {
 		})
 		rs := append(reading(1), gateway.Reading{Device: 9, At: 1})
 		rs = append(rs, reading(2)...)
-		if err := c.commit(t.Context(), rs, nil); err != nil || kept != 2 || d.failing != nil {
+		if err := c.commit(t.Context(), group{readings: rs}); err != nil || kept != 2 || d.failing != nil {
 			t.Errorf("kept %d, %v, told %v", kept, err, d.failing)
 		}
 	})
@@ -240,7 +240,7 @@ func TestCommitter_failureWithAFullQueue(t *testing.T) {
 		for n := range rs {
 			ws = append(ws, waiter{count: 1, done: func(err error) { told[n] = append(told[n], err) }})
 		}
-		if err := c.commit(t.Context(), rs, ws); !errors.Is(err, broken) {
+		if err := c.commit(t.Context(), group{rs, ws}); !errors.Is(err, broken) {
 			t.Fatalf("the commit ended with %v", err)
 		}
 		for n, want := range []int{1, 1, 0} { // the newest is kept
@@ -283,4 +283,25 @@ func TestCommitter_endsWithALastCommit(t *testing.T) {
 			t.Errorf("%d commits, want the waiting reading stored at the end", len(groups))
 		}
 	})
+}
+
+// What nobody waits for goes in one piece, of which the newest is kept.
+func TestCommitter_failureOfWhatNobodyWaitsFor(t *testing.T) {
+	c := newCommitter(Config{Commit: DefaultCommit()})
+	for n := range 5 {
+		c.add(reading(n), false, nil)
+	}
+	g := c.takeAll()
+	if len(g.waiting) != 1 || g.waiting[0].count != 5 {
+		t.Errorf("%+v wait, want nobody with five", g.waiting)
+	}
+	c.add(make([]gateway.Reading, queueSize-2), true, func(error) {})
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if dropped := c.requeue(g); len(dropped) != 0 {
+		t.Errorf("told %+v", dropped)
+	}
+	if len(c.readings) != queueSize || c.readings[0].At != 3 || c.waiting[0].count != 2 {
+		t.Errorf("%d wait, from %+v, %d of nobody", len(c.readings), c.readings[0], c.waiting[0].count)
+	}
 }

@@ -24,6 +24,7 @@ import (
 	"io"
 	"log/slog"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/wattle-home/wattle/gateway"
@@ -49,8 +50,8 @@ type Config struct {
 	// Request asks the scheduler for something in a client's name. It must not
 	// block.
 	Request func(r gateway.Request) error
-	// Append stores readings; they are durable when it returns nil. See
-	// store.Store.
+	// Append stores readings; they are durable when it returns nil. It must not
+	// keep rs. See store.Store.
 	Append func(ctx context.Context, rs []gateway.Reading) error
 	// Failing is told when storing begins to fail (with the reason) and when it
 	// works again (with nil). It must not block.
@@ -66,6 +67,7 @@ type Config struct {
 type Ingest struct {
 	cfg      Config
 	rows     map[string]dialect.Dialect // in the household's zone
+	targets  sync.Map                   // of what was found out about devices: id to *target
 	requests allowances
 	committer
 }
@@ -91,33 +93,30 @@ func (e errRefused) Error() string { return e.reason }
 // not be stored. If Handle returns an error instead, done is not called: the
 // message is acknowledged, but must not be passed on to others.
 func (in *Ingest) Handle(m gateway.Message, done func(error)) error {
-	if done == nil {
-		done = func(error) {}
-	}
 	if name, ok := requestOf(m.Topic); ok {
 		if err := in.request(name, m); err != nil {
 			return err
 		}
-		done(nil)
+		answer(done, nil)
 		return nil
 	}
 	t, ok := in.route(m)
 	if !ok {
-		done(nil)
+		answer(done, nil)
 		return nil
 	}
 	if t.isCommand(m.Topic) {
 		if m.Retain {
-			return in.reject(t.device.ID, m, "retained command on "+m.Topic+" by "+m.Client.Name)
+			return in.reject(t.id, m, "retained command on "+m.Topic+" by "+m.Client.Name)
 		}
-		done(nil)
+		answer(done, nil)
 		return nil
 	}
 	reports, err := t.row.Decode(m.Topic, m.Payload, m.At)
 	if err != nil {
-		return in.reject(t.device.ID, m, err.Error())
+		return in.reject(t.id, m, err.Error())
 	}
-	return in.take(t.device.ID, m, reports, done)
+	return in.take(t.id, m, reports, done)
 }
 
 // requestOf returns the device of a topic on which clients ask for something.
@@ -130,13 +129,15 @@ func requestOf(topic string) (name string, ok bool) {
 
 // target is a device and how to understand it.
 type target struct {
-	device gateway.Device
-	row    dialect.Dialect
+	id       gateway.DeviceID
+	topic    string // the device's, as row has it
+	row      dialect.Dialect
+	commands []string // filters of the topics on which it takes commands
 }
 
 // isCommand reports whether topic is one on which the device takes commands.
-func (t target) isCommand(topic string) bool {
-	for _, f := range t.row.Topics(t.device.Topic).Commands {
+func (t *target) isCommand(topic string) bool {
+	for _, f := range t.commands {
 		if gateway.MatchTopic(f, topic) {
 			return true
 		}
@@ -146,7 +147,7 @@ func (t target) isCommand(topic string) bool {
 
 // route finds the device that a message is about: by the credential, or for a
 // bridge by the topic.
-func (in *Ingest) route(m gateway.Message) (target, bool) {
+func (in *Ingest) route(m gateway.Message) (*target, bool) {
 	if m.Client.Device != 0 {
 		return in.target(m.Client.Device)
 	}
@@ -157,16 +158,30 @@ func (in *Ingest) route(m gateway.Message) (target, bool) {
 			}
 		}
 	}
-	return target{}, false
+	return nil, false
 }
 
-func (in *Ingest) target(id gateway.DeviceID) (target, bool) {
+// target returns what is known of a device, which is worked out again only
+// when the device changes.
+func (in *Ingest) target(id gateway.DeviceID) (*target, bool) {
+	known, _ := in.targets.Load(id)
+	if t, ok := known.(*target); ok {
+		if now, ok := in.cfg.Devices.Find(t.row.Name, t.topic); ok && now == id {
+			return t, true
+		}
+	}
+	in.targets.Delete(id)
 	d, _, ok := in.cfg.Devices.Device(id)
 	if !ok {
-		return target{}, false
+		return nil, false
 	}
 	row, ok := in.rows[d.Dialect]
-	return target{d, row}, ok
+	if !ok {
+		return nil, false
+	}
+	t := &target{id: id, topic: d.Topic, row: row, commands: row.Topics(d.Topic).Commands}
+	in.targets.Store(id, t)
+	return t, true
 }
 
 // take checks the readings of a message, tells what was reported and queues
@@ -174,29 +189,29 @@ func (in *Ingest) target(id gateway.DeviceID) (target, bool) {
 func (in *Ingest) take(
 	id gateway.DeviceID, m gateway.Message, reports []gateway.Report, done func(error),
 ) error {
-	now := gateway.InstantOf(in.cfg.Now())
-	readings := make([]gateway.Reading, 0, len(reports))
-	for _, r := range reports {
+	readings := make([]gateway.Reading, 0, 4) // most need no more
+	for i := range reports {
+		r := &reports[i]
 		rd, ok := r.Reading(m.At)
-		if !ok || !dialect.Main(r) {
+		if !ok || !dialect.Main(*r) {
 			continue
 		}
-		if err := rd.Check(now); err != nil {
+		if err := rd.Check(m.At); err != nil {
 			return in.reject(id, m, err.Error())
 		}
 		rd.Device = id
 		readings = append(readings, rd)
 	}
-	for _, r := range reports {
-		if dialect.Main(r) {
-			in.cfg.Report(id, r, m.At)
+	for i := range reports {
+		if dialect.Main(reports[i]) {
+			in.cfg.Report(id, reports[i], m.At)
 		}
 	}
 	if len(readings) == 0 {
-		done(nil)
+		answer(done, nil)
 		return nil
 	}
-	in.add(readings, m.QoS > 0, done)
+	in.add(readings, m.QoS > 0 && done != nil, done)
 	return nil
 }
 

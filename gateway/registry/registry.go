@@ -19,7 +19,8 @@ import (
 	"github.com/wattle-home/wattle/gateway"
 )
 
-// Registry is the household's devices. Use New.
+// Registry is the household's devices. Use New. Its lock is for which devices
+// there are; so many report at once that each has a lock for its state.
 type Registry struct {
 	mu      sync.RWMutex
 	devices map[gateway.DeviceID]*entry
@@ -30,7 +31,9 @@ type Registry struct {
 // entry is a device with what it does now.
 type entry struct {
 	device gateway.Device
-	state  gateway.DeviceState
+
+	mu    sync.Mutex // taken after Registry.mu, never before
+	state gateway.DeviceState
 }
 
 // address is how a dialect names a device.
@@ -111,6 +114,8 @@ func (r *Registry) Device(id gateway.DeviceID) (gateway.Device, gateway.DeviceSt
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	if e := r.devices[id]; e != nil {
+		e.mu.Lock()
+		defer e.mu.Unlock()
 		return e.device, e.state, true
 	}
 	return gateway.Device{}, gateway.DeviceState{}, false
@@ -118,8 +123,14 @@ func (r *Registry) Device(id gateway.DeviceID) (gateway.Device, gateway.DeviceSt
 
 // State returns what a device does now.
 func (r *Registry) State(id gateway.DeviceID) (gateway.DeviceState, bool) {
-	_, s, ok := r.Device(id)
-	return s, ok
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	if e := r.devices[id]; e != nil {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		return e.state, true
+	}
+	return gateway.DeviceState{}, false
 }
 
 // Devices returns all devices in the order of their ids. The slice is shared
@@ -162,12 +173,14 @@ const (
 func (r *Registry) Apply(
 	id gateway.DeviceID, rep gateway.Report, at gateway.Instant,
 ) (gateway.DeviceState, Change) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
+	r.mu.RLock()
+	defer r.mu.RUnlock()
 	e := r.devices[id]
 	if e == nil {
 		return gateway.DeviceState{}, 0
 	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	s, ch := &e.state, Change(0)
 	s.LastSeen = max(s.LastSeen, at)
 	online := !rep.Tells(gateway.ReportOnline) || rep.Online // who reports is there
@@ -201,9 +214,15 @@ func applyReading(s *gateway.DeviceState, rd gateway.Reading) {
 
 // Restore sets a device's reading from history, before anything is reported.
 func (r *Registry) Restore(rd gateway.Reading) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if e := r.devices[rd.Device]; e != nil && rd.At > e.state.ReadingAt {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	e := r.devices[rd.Device]
+	if e == nil {
+		return
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if rd.At > e.state.ReadingAt {
 		applyReading(&e.state, rd)
 		e.state.LastSeen = max(e.state.LastSeen, rd.At)
 	}
@@ -212,10 +231,15 @@ func (r *Registry) Restore(rd gateway.Reading) {
 // SetOnline records that a device's client came or went and reports whether
 // that is news.
 func (r *Registry) SetOnline(id gateway.DeviceID, online bool) (gateway.DeviceState, bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
+	r.mu.RLock()
+	defer r.mu.RUnlock()
 	e := r.devices[id]
-	if e == nil || e.state.Online == online {
+	if e == nil {
+		return gateway.DeviceState{}, false
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.state.Online == online {
 		return gateway.DeviceState{}, false
 	}
 	e.state.Online = online
@@ -226,12 +250,14 @@ func (r *Registry) SetOnline(id gateway.DeviceID, online bool) (gateway.DeviceSt
 func (r *Registry) Reject(
 	id gateway.DeviceID, reason string, at gateway.Instant,
 ) gateway.DeviceState {
-	r.mu.Lock()
-	defer r.mu.Unlock()
+	r.mu.RLock()
+	defer r.mu.RUnlock()
 	e := r.devices[id]
 	if e == nil {
 		return gateway.DeviceState{}
 	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	e.state.Rejected.Count++
 	e.state.Rejected.LastReason, e.state.Rejected.LastAt = reason, at
 	return e.state

@@ -33,10 +33,9 @@ type plan struct {
 	base int64
 }
 
-// residuals replaces dst by what vs differ from the prediction. Differences
+// residuals appends to dst what vs differ from the prediction. Differences
 // wrap around, so that any values come back.
 func (p plan) residuals(dst, vs []int64) []int64 {
-	dst = dst[:0]
 	switch p.mode {
 	case byLevel:
 		for _, v := range vs {
@@ -74,8 +73,15 @@ type writer struct {
 	huff        entropy
 }
 
+// A plan is chosen by up to so many values of a column: as many runs of them,
+// evenly spread, as there are in long columns.
+const (
+	probes   = 16
+	probeRun = 128
+)
+
 // choose returns the plan that makes the shortest column of vs, and about how
-// many bits that takes.
+// many bits that takes. It looks at a part of long columns alone.
 func (w *writer) choose(vs []int64) (plan, float64) {
 	if len(vs) == 0 {
 		return plan{}, 0
@@ -98,19 +104,35 @@ func (w *writer) choose(vs []int64) (plan, float64) {
 	return best, cost
 }
 
+// probe sets w.res to the residuals of the part of vs that stands for all.
+func (w *writer) probe(p plan, vs []int64) {
+	if len(vs) <= 2*probes*probeRun {
+		w.res = p.residuals(w.res[:0], vs)
+		return
+	}
+	w.res = w.res[:0]
+	for i := range probes {
+		at := i * (len(vs) - probeRun) / (probes - 1)
+		if at > 0 && p.mode != byLevel {
+			p.base = vs[at-1]
+		}
+		w.res = p.residuals(w.res, vs[at:at+probeRun])
+	}
+}
+
 // try returns p with the best number of low bits and its cost.
 func (w *writer) try(p plan, vs []int64) (plan, float64) {
-	w.res = p.residuals(w.res, vs)
+	w.probe(p, vs)
 	p.low = 0
 	w.tok.set(w.res, 0)
-	cost := w.tok.cost(len(vs), 0)
+	cost := w.tok.cost(len(w.res), len(vs), 0)
 	// Only where many residuals have no token of their own is it worth trying.
-	if len(w.tok.extra)*20 < len(vs) {
+	if len(w.tok.extra)*20 < len(w.res) {
 		return p, cost
 	}
 	for low := uint(1); low <= maxLow; low++ {
 		w.tok.set(w.res, low)
-		c := w.tok.cost(len(vs), low)
+		c := w.tok.cost(len(w.res), len(vs), low)
 		if c < cost {
 			p.low, cost = low, c
 		} else if low > p.low+2 {
@@ -163,7 +185,7 @@ func (w *writer) append(dst []byte, vs []int64, p plan) []byte {
 	if len(vs) == 0 {
 		return dst
 	}
-	w.res = p.residuals(w.res, vs)
+	w.res = p.residuals(w.res[:0], vs)
 	w.tok.set(w.res, p.low)
 	dst = append(dst, p.mode|byte(p.low)<<2)
 	if p.mode == byTrack {

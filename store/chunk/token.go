@@ -63,9 +63,9 @@ func (t *tokens) set(res []int64, low uint) {
 	t.body, t.extra = body, extra
 }
 
-// cost returns about how many bits t takes in the end, with low bits for each
-// of n residuals beside it.
-func (t *tokens) cost(n int, low uint) float64 {
+// cost returns about how many bits all residuals take in the end, if t are the
+// tokens of n of them and low bits of each are kept apart.
+func (t *tokens) cost(n, all int, low uint) float64 {
 	var hist [256]int
 	for _, b := range t.body {
 		hist[b]++
@@ -78,6 +78,7 @@ func (t *tokens) cost(n int, low uint) float64 {
 			total += float64(c) * max(math.Log2(float64(len(t.body))/float64(c)), 0.5)
 		}
 	}
+	total *= float64(all) / float64(n)
 	if kinds > 1 {
 		total += 5 * float64(kinds) // the table of the entropy coder
 	}
