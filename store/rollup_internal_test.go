@@ -237,6 +237,27 @@ func (s *rolling) threeDays(t *testing.T) gateway.Device {
 	return d
 }
 
+// A device without readings has an empty series.
+func TestStore_Series_noReadings(t *testing.T) {
+	s := &rolling{path: filepath.Join(t.TempDir(), "a.db"), now: 1_743_000_000_000}
+	s.open(t)
+	defer func() { _ = s.Close() }()
+	d, err := s.AddDevice(context.Background(), gateway.Device{Alias: "a"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, step := range []energy.Step{energy.Step5Min, energy.StepDay, energy.StepAll, energy.StepRaw} {
+		_, bs, err := s.Series(context.Background(), d.ID, s.now-day, s.now, step, time.UTC)
+		if err != nil || len(bs) > 0 {
+			t.Errorf("%s: %v, %v", step, bs, err)
+		}
+	}
+	_, _, err = s.Series(context.Background(), 99, 0, 1, energy.StepAll, time.UTC)
+	if gateway.CodeOf(err) != gateway.CodeNotFound {
+		t.Errorf("unknown device: %v", err)
+	}
+}
+
 // Check tells of a rollup that is not what the readings say.
 func TestStore_Check_rollup(t *testing.T) {
 	s := &rolling{path: filepath.Join(t.TempDir(), "a.db"), now: 1_743_000_000_000}

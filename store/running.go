@@ -1,6 +1,7 @@
 package store
 
 import (
+	"math"
 	"sync"
 
 	"github.com/wattle-home/wattle/gateway"
@@ -47,6 +48,9 @@ func (r *running) drop(device gateway.DeviceID) {
 // catch brings d up to what x has; state was known of the device before x was
 // made. The lock is held.
 func (d *runningDevice) catch(x *source, state rolledDevice) error {
+	if state.newest == math.MinInt64 { // there are no readings
+		return nil
+	}
 	from := max(state.to, state.newest-2*day)
 	from -= (from%day + day) % day
 	if d.r == nil || d.late != state.late || d.r.From() < from {
