@@ -253,11 +253,11 @@ func (s *Store) Series(
 ) (taken energy.Step, buckets []energy.Bucket, err error) {
 	state := s.rolled.get(device)
 	err = s.with(ctx, fmt.Sprintf("summing up device %d", device), device, func(x *source) error {
-		if err := deviceThere(ctx, x.q, device); err != nil {
-			return err
-		}
 		x.running, x.state = s.running.of(device), state
 		taken, buckets, err = energy.Query(x, from, to, step, zone)
+		if err == nil && len(buckets) == 0 {
+			err = deviceThere(ctx, x.q, device)
+		}
 		return err
 	})
 	return taken, buckets, err

@@ -72,23 +72,30 @@ func (d *runningDevice) catch(x *source, state rolledDevice) error {
 	return err
 }
 
-// runningSums returns the sums of a span that are not in rollups yet.
-func (x *source) runningSums(from, to gateway.Instant) (sums []energy.Sum, err error) {
-	if x.running == nil {
-		return nil, nil
+// catchUp brings the running sums up to date, the first time that they are
+// asked for.
+func (x *source) catchUp() error {
+	if x.running == nil || x.caught {
+		return nil
 	}
 	x.running.mu.Lock()
 	defer x.running.mu.Unlock()
-	if !x.caught {
-		if err := x.running.catch(x, x.state); err != nil {
-			return nil, err
-		}
-		x.caught = true // from now on Usual asks it, too
+	err := x.running.catch(x, x.state)
+	x.caught = err == nil // from now on Usual asks it, too
+	return err
+}
+
+// runningSums appends to sums those of a span that are not in rollups yet.
+func (x *source) runningSums(sums []energy.Sum, from, to gateway.Instant) []energy.Sum {
+	if x.running == nil {
+		return sums
 	}
+	x.running.mu.Lock()
+	defer x.running.mu.Unlock()
 	if x.running.r == nil || !x.running.ok {
-		return nil, nil
+		return sums
 	}
-	return append(sums, x.running.r.Sums(from, to)...), nil
+	return x.running.r.Sums(sums, from, to)
 }
 
 // runningUsual returns the usual interval of a day that is not in rollups yet,

@@ -8,6 +8,7 @@ import (
 	"math"
 
 	"github.com/wattle-home/wattle/gateway"
+	"github.com/wattle-home/wattle/gateway/energy"
 	"github.com/wattle-home/wattle/store/chunk"
 )
 
@@ -84,6 +85,8 @@ type packer struct {
 	batch  []gateway.Reading
 	data   []byte
 	table  chunk.Table
+	row    []energy.Sum // of a rollup
+	answer []energy.Sum // of several
 }
 
 // takePacker returns memory that the caller gives back with s.packers.Put.

@@ -40,7 +40,7 @@ func BenchmarkStore_Series(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				for id := range q.devices {
-					_, _, err := s.Series(ctx, gateway.DeviceID(id+1), last-q.span, last, q.step, time.UTC)
+					_, _, err := s.Series(ctx, gateway.DeviceID(id+1), last+gateway.Minute-q.span, last+gateway.Minute, q.step, time.UTC)
 					if err != nil {
 						b.Fatal(err)
 					}

@@ -40,8 +40,7 @@ type source struct {
 	state   rolledDevice // what was known before late was
 	caught  bool         // running was brought up to date
 
-	row  int64        // the rollup row that was unpacked last; 0 for none
-	sums []energy.Sum // what is in it
+	row int64 // the rollup row of which p.row are the sums; 0 for none
 }
 
 // open returns the readings of the chunk c.
@@ -214,11 +213,29 @@ func (x *source) next(
 	return rs, end, nil
 }
 
-// Sums implements energy.Source.
-func (x *source) Sums(level energy.Level, from, to gateway.Instant) (sums []energy.Sum, err error) {
-	rows, err := collect(x.ctx, x.q, scanRollup, selectRollups, x.device, level, from, to)
-	if err != nil {
-		return nil, err
+// Sums implements energy.Source. What it returns stands until the next call.
+func (x *source) Sums(level energy.Level, from, to gateway.Instant) ([]energy.Sum, error) {
+	if level == energy.LevelFive {
+		if err := x.catchUp(); err != nil {
+			return nil, err
+		}
+	}
+	sums, err := x.appendSums(x.p.answer[:0], level, from, to)
+	x.p.answer = sums[:0]
+	return sums, err
+}
+
+// appendSums is Sums that appends to sums.
+func (x *source) appendSums(
+	sums []energy.Sum, level energy.Level, from, to gateway.Instant,
+) (_ []energy.Sum, err error) {
+	var rows []rollupRow
+	// With running sums it is known where rollups end.
+	if x.running == nil || from < x.state.to {
+		rows, err = collect(x.ctx, x.q, scanRollup, selectRollups, x.device, level, from, to)
+		if err != nil {
+			return sums, err
+		}
 	}
 	for _, row := range rows {
 		part, err := x.openRow(level, row)
@@ -227,7 +244,7 @@ func (x *source) Sums(level energy.Level, from, to gateway.Instant) (sums []ener
 			continue // readings tell the same
 		}
 		if err != nil {
-			return nil, err
+			return sums, err
 		}
 		i := sort.Search(len(part), func(i int) bool { return part[i].To > from })
 		n := sort.Search(len(part), func(i int) bool { return part[i].From >= to })
@@ -236,21 +253,20 @@ func (x *source) Sums(level energy.Level, from, to gateway.Instant) (sums []ener
 	if level != energy.LevelFive {
 		return sums, nil
 	}
-	more, err := x.runningSums(from, to)
-	return append(sums, more...), err
+	return x.runningSums(sums, from, to), nil
 }
 
 // openRow returns the sums of a row.
 func (x *source) openRow(level energy.Level, row rollupRow) ([]energy.Sum, error) {
 	if x.row == row.id && row.id != 0 {
-		return x.sums, nil
+		return x.p.row, nil
 	}
 	x.row = 0
 	var err error
-	if x.sums, err = x.p.sums(x.sums[:0], x.device, level, row); err == nil {
+	if x.p.row, err = x.p.sums(x.p.row[:0], x.device, level, row); err == nil {
 		x.row = row.id
 	}
-	return x.sums, err
+	return x.p.row, err
 }
 
 // Usual implements energy.Source.

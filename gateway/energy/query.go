@@ -21,7 +21,7 @@ type Source interface {
 	// caller's until fn returns.
 	Scan(from, to gateway.Instant, fn func(rs []gateway.Reading) error) error
 	// Sums returns the sums of a level that are kept and meet the span, in order
-	// of time.
+	// of time. They are the caller's until the next call.
 	Sums(level Level, from, to gateway.Instant) ([]Sum, error)
 	// Usual returns the usual interval of the UTC day of at, if it is kept.
 	Usual(at gateway.Instant) (usual gateway.Instant, ok bool, err error)

@@ -180,22 +180,49 @@ func (r *Running) Usual(at gateway.Instant) (gateway.Instant, bool) {
 	return 0, false
 }
 
-// Sums returns the sums that meet a span and that no reading to come in order
-// of time can change. They stand until the next Catch.
-func (r *Running) Sums(from, to gateway.Instant) []Sum {
-	g := r.g
-	end := min(to, g.power.At)
-	if g.counter.Has != 0 {
-		end = min(end, g.counter.At)
-	}
-	if g.power.Has == 0 {
-		end = min(to, g.counter.At)
-	}
+// Sums appends the sums that meet a span to dst. The last one is of what came
+// since the five minutes before, if the span ends after the newest reading.
+func (r *Running) Sums(dst []Sum, from, to gateway.Instant) []Sum {
 	const step = 5 * gateway.Minute
-	first := max(0, (from-r.from)/step)
-	last := min(gateway.Instant(len(g.sums)), (end-r.from)/step)
-	if first >= last {
-		return nil
+	g := r.g
+	end := g.power.At // until here no reading that comes in order changes a sum
+	if g.power.Has == 0 || g.counter.Has != 0 && g.counter.At < end {
+		end = g.counter.At
 	}
-	return g.sums[first:last]
+	whole := max(0, (end-r.from)/step)
+	first, last := max(0, (from-r.from)/step), min(whole, (to-r.from)/step)
+	if first < last {
+		dst = append(dst, g.sums[first:last]...)
+	}
+	if to > r.last && first <= whole && r.last >= r.from {
+		if s, ok := r.rest(int(whole), to); ok {
+			dst = append(dst, s)
+		}
+	}
+	return dst
+}
+
+// rest returns the sum from the bucket with the number to an instant after the
+// newest reading, should none follow.
+func (r *Running) rest(bucket int, to gateway.Instant) (Sum, bool) {
+	usual, ok := r.Usual(r.g.power.At)
+	if !ok && r.g.power.Has != 0 {
+		return Sum{}, false
+	}
+	from := r.g.edges[bucket]
+	s := Sum{From: from, To: to}
+	for i := bucket; i < len(r.g.sums) && r.g.sums[i].From <= r.last; i++ {
+		s.Add(r.g.sums[i])
+	}
+	g := *r.g // what follows is worked out on a copy with that bucket alone
+	g.edges, g.sums, g.near = []gateway.Instant{from, to}, []Sum{s}, 0
+	g.pending, g.runs = nil, slices.Clone(g.runs)
+	for _, p := range r.g.pending {
+		g.pending = append(g.pending, pending{sum: p.sum})
+	}
+	if g.power.Has != 0 {
+		g.hold(g.power.At, g.power.At+usual, g.power.Power)
+	}
+	g.settle(true)
+	return g.sums[0], true
 }
