@@ -12,9 +12,19 @@ import (
 	"github.com/wattle-home/wattle/gateway"
 )
 
-// Check reads the whole file and returns what is inconsistent in it, joined.
-// It finds broken structure, dangling references and changed readings; another
-// changed value it may not notice. Writers go on meanwhile.
+// Problems are what Check found wrong with a file.
+type Problems []error
+
+// Error implements error.
+func (p Problems) Error() string { return errors.Join(p...).Error() }
+
+// Unwrap returns them one by one.
+func (p Problems) Unwrap() []error { return p }
+
+// Check reads the whole file and returns what is inconsistent in it as an error
+// that wraps Problems. It finds broken structure, dangling references, changed
+// readings and rollups that are not what the readings make; another changed
+// value it may not notice. Writers go on meanwhile.
 func (s *Store) Check(ctx context.Context) error {
 	const doing = "checking the database"
 	problems, err := collect(ctx, s.r, func(row scanner) (string, error) {
@@ -52,7 +62,7 @@ func (s *Store) Check(ctx context.Context) error {
 		return s.wrap(doing, err)
 	}
 	if errs = slices.Concat(errs, dangling, readings, rollups); len(errs) > 0 {
-		return fmt.Errorf("%s: %w", doing, errors.Join(errs...))
+		return fmt.Errorf("%s: %w", doing, Problems(errs))
 	}
 	return nil
 }

@@ -183,3 +183,12 @@ func (c *connector) Connect(ctx context.Context) (driver.Conn, error) {
 
 // Driver implements driver.Connector.
 func (c *connector) Driver() driver.Driver { return &sqlite.Driver{} }
+
+// sizeOf returns the size of the file at path, 0 if that cannot be told.
+func sizeOf(path string) int64 {
+	info, err := os.Stat(path)
+	if err != nil {
+		return 0
+	}
+	return info.Size()
+}

@@ -316,7 +316,7 @@ func (s *Store) Count(ctx context.Context, device gateway.DeviceID) (n int64, er
 }
 
 // Last returns the newest reading of each device that has one, in order of
-// their ids.
+// their ids; one that is damaged is left out.
 func (s *Store) Last(ctx context.Context) ([]gateway.Reading, error) {
 	const doing = "finding the newest readings"
 	ids, err := s.deviceIDs(ctx)
@@ -332,6 +332,10 @@ func (s *Store) Last(ctx context.Context) ([]gateway.Reading, error) {
 			}
 			return err
 		})
+		if errors.Is(err, chunk.ErrDamaged) { // the others are there nevertheless
+			s.log.ErrorContext(ctx, "the newest reading cannot be read", "error", err)
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}

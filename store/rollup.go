@@ -215,12 +215,23 @@ func (r *rolled) change(device gateway.DeviceID, fn func(d *rolledDevice)) {
 
 // loadRolled finds out which devices have rollups.
 func (s *Store) loadRolled(ctx context.Context) error {
-	last, err := s.Last(ctx)
+	ids, err := s.deviceIDs(ctx)
 	if err != nil {
 		return err
 	}
-	for _, r := range last {
-		s.rolled.change(r.Device, func(d *rolledDevice) { d.newest, d.safe = r.At, r.At+1 })
+	for _, id := range ids {
+		last := gateway.Instant(math.MinInt64)
+		err := s.w.QueryRowContext(ctx, `SELECT last_ms FROM chunk WHERE device_id = ?
+			ORDER BY first_ms DESC LIMIT 1`, id).Scan(&last)
+		if err != nil && !errors.Is(err, sql.ErrNoRows) {
+			return err
+		}
+		if late := s.tail.of(id); len(late) > 0 {
+			last = max(last, late[len(late)-1].At)
+		}
+		if last != math.MinInt64 {
+			s.rolled.change(id, func(d *rolledDevice) { d.newest, d.safe = last, last+1 })
+		}
 	}
 	_, err = collect(ctx, s.w, func(row scanner) (id gateway.DeviceID, err error) {
 		var to gateway.Instant

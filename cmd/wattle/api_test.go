@@ -121,6 +121,8 @@ func TestAPI_answersAsTheDocumentSays(t *testing.T) {
 		{"GET", "/credentials", "", 200},
 		{"DELETE", "/credentials/hub", "", 204},
 		{"GET", "/exports", "", 200},
+		{"POST", "/database/check", "", 200},
+		{"POST", "/database/compact", "", 200},
 		{"POST", "/logout", "", 204},
 		{"DELETE", dev, "", 204},
 	} {

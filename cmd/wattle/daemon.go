@@ -234,6 +234,7 @@ func (d *daemon) apiConfig() api.Config {
 		Hub:          d.hub,
 		Store:        d.store,
 		History:      history{d.store, d.zone},
+		Database:     database{d.store},
 		Members:      d.store,
 		Tokens:       d.store,
 		Credentials:  apiStore{d.store},

@@ -21,7 +21,7 @@ func newRoot() *cobra.Command {
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(newServe(), newUser(), newToken(), newDevice(), newCredential(), newImport(),
-		newExport(),
+		newExport(), newCheck(), newCompact(),
 		newSimulate(), newGPIO(), newDecode(), newOpenAPI(), newVersion())
 	return root
 }

@@ -79,6 +79,8 @@ func (s *Server) routes() []route {
 		{"DELETE", "/credentials/{name}", owner, "revokeCredential", s.revokeCredential},
 		{"POST", "/imports", owner, "importReadings", s.importReadings},
 		{"GET", "/exports", viewer, "exportReadings", s.exportReadings},
+		{"POST", "/database/check", owner, "checkDatabase", s.checkDatabase},
+		{"POST", "/database/compact", owner, "compactDatabase", s.compactDatabase},
 	}
 }
 

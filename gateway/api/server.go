@@ -191,6 +191,7 @@ type Config struct {
 	Commands    Commander // nil while the gateway does not run
 	Planner     Planner
 	Importer    Importer
+	Database    Database
 	// AddReadings stores checked readings; they are durable when it returns nil.
 	AddReadings func(ctx context.Context, rs []gateway.Reading) error
 	// DeviceTopics says how a device of a dialect speaks, for the person who
