@@ -22,6 +22,7 @@ CHECKS      := all,-ST1000,-ST1003,-ST1016,-ST1020,-ST1021,-ST1022
 FUZZTIME ?= 5s
 COUNT    ?= 10
 SOAK     ?= 60
+READINGS ?= 20000000
 TIMEOUT  ?= 20m
 
 .DEFAULT_GOAL := build
@@ -58,9 +59,10 @@ fmt: go $(GOFUMPT) ## put all Go code into gofumpt's form
 fuzz: go        ## each fuzz target for FUZZTIME (5s)
 	@.ci/fuzz $(FUZZTIME)
 
-bench: go       ## all benchmarks, one package after the other, into .bench/
+bench: deps go  ## all benchmarks into .bench/, and the table of a store of READINGS (20 million; ten years: 947000000)
 	@mkdir -p $(WORK)
 	go test -p 1 -run '^$$' -bench . -benchmem -timeout 60m ./... | tee $(WORK)/bench.txt
+	go run ./cmd/wattle-bench -readings $(READINGS) $(if $(DATA),-data '$(DATA)') | tee $(WORK)/table.txt
 
 eval: build     ## import DATA=… and compare the energy of each device with a second opinion
 	@test -n '$(DATA)' || { echo 'make eval: name the folder with the data, DATA=…'; exit 2; }
