@@ -54,23 +54,32 @@ func (s *Store) emptyLog(ctx context.Context) error {
 // transaction for each.
 func (s *Store) joinChunks(ctx context.Context, device gateway.DeviceID) error {
 	doing := fmt.Sprintf("joining chunks of device %d", device)
-	chunks, err := collect(ctx, s.r, scanSpan, `SELECT `+spanColumns+` FROM chunk
-		WHERE device_id = ? ORDER BY first_ms`, device)
+	type sized struct {
+		span
+		bytes int
+	}
+	chunks, err := collect(ctx, s.r, func(row scanner) (c sized, err error) {
+		err = row.Scan(&c.id, &c.first, &c.last, &c.count, &c.bytes)
+		return c, err
+	}, `SELECT `+spanColumns+`, length(data) FROM chunk WHERE device_id = ? ORDER BY first_ms`, device)
 	if err != nil {
 		return s.wrap(doing, err)
 	}
 	for len(chunks) > 1 {
-		n, sum := 1, chunks[0].count
-		for n < len(chunks) && sum+chunks[n].count <= s.chunkMost {
-			sum += chunks[n].count
-			n++
+		some, sum, bytes := []span{chunks[0].span}, chunks[0].count, chunks[0].bytes
+		for _, c := range chunks[1:] {
+			sum, bytes = sum+c.count, bytes+c.bytes
+			if sum > s.chunkMost && (bytes >= smallChunk || sum > 2*s.chunkMost) {
+				break
+			}
+			some = append(some, c.span)
 		}
-		if n > 1 {
-			if err := s.joinSome(ctx, doing, device, chunks[:n]); err != nil {
+		if len(some) > 1 {
+			if err := s.joinSome(ctx, doing, device, some); err != nil {
 				return err
 			}
 		}
-		chunks = chunks[n:]
+		chunks = chunks[len(some):]
 	}
 	return nil
 }
@@ -98,6 +107,7 @@ func (s *Store) joinSome(
 			if p.merged, err = s.unpack(p, p.merged, device, *now); err != nil {
 				return err
 			}
+			chunks[0].data = append(chunks[0].data, now.data...)
 		}
 		for _, c := range chunks[1:] {
 			if _, err := tx.Exec(`DELETE FROM chunk WHERE id = ?`, c.id); err != nil {

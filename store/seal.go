@@ -19,8 +19,10 @@ const (
 	// memory each takes 40 bytes or a little more.
 	tailMost = 1 << 16
 	// chunkMost is how many readings a new chunk holds at most. Chunks with less
-	// than half of that take what comes after them.
-	chunkMost = 1 << 14
+	// than half of that take what comes after them. What is packed into fewer than
+	// smallChunk bytes may have twice as many, so that a page is worth it.
+	chunkMost  = 1 << 14
+	smallChunk = 4096
 )
 
 // tailLimit times tailMost is what the tail may grow to if sealing fails;
@@ -250,8 +252,8 @@ func (s *Store) sealSome(
 	for n = 1; n < len(rs) && n < s.chunkMost && rs[n].At < limit; n++ {
 	}
 	switch {
-	case into != nil && (rs[0].At <= into.last || into.count < s.chunkMost/2):
-	case into == nil && next != nil && next.count < s.chunkMost/2:
+	case into != nil && (rs[0].At <= into.last || into.count < s.mostFor(*into)/2):
+	case into == nil && next != nil && next.count < s.mostFor(*next)/2:
 		into = next
 	default:
 		return n, s.insertChunks(tx, p, device, rs[:n], nil)
@@ -268,6 +270,14 @@ func (s *Store) sealSome(
 	return n, s.insertChunks(tx, p, device, p.merged, into)
 }
 
+// mostFor returns how many readings may be where c is.
+func (s *Store) mostFor(c span) int {
+	if len(c.data) < smallChunk {
+		return 2 * s.chunkMost
+	}
+	return s.chunkMost
+}
+
 // maybe makes nil of a row that is not there.
 func maybe[T any](c T, err error) (*T, error) {
 	if errors.Is(err, sql.ErrNoRows) {
@@ -281,7 +291,11 @@ func maybe[T any](c T, err error) (*T, error) {
 func (s *Store) insertChunks(
 	tx *sql.Tx, p *packer, device gateway.DeviceID, rs []gateway.Reading, old *span,
 ) (err error) {
-	parts := (len(rs) + s.chunkMost - 1) / s.chunkMost
+	most := s.chunkMost
+	if old != nil {
+		most = s.mostFor(*old)
+	}
+	parts := (len(rs) + most - 1) / most
 	for i := range parts {
 		part := rs[i*len(rs)/parts : (i+1)*len(rs)/parts]
 		if p.data, err = p.enc.Append(p.data[:0], part); err != nil {

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"runtime/debug"
 	"strconv"
 	"time"
 
@@ -119,6 +120,11 @@ func newLogger(w io.Writer, format string) *slog.Logger {
 
 // serve runs the gateway until ctx ends.
 func serve(ctx context.Context, cfg config.Config, log *slog.Logger, out io.Writer) (err error) {
+	// What lives is a few megabytes; twice that between collections is a lot on
+	// the smallest board.
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(50)
+	}
 	lock, err := lockDir(cfg.DataDir)
 	if err != nil {
 		return err
