@@ -483,7 +483,11 @@ func (s *Store) rollUp(
 	}
 	to = min(to, before)
 	for _, l := range levels {
-		for _, edges := range split(energy.Grid(from, to, l.level, zone)) {
+		first, err := s.firstMissing(ctx, device, l.level, from)
+		if err != nil {
+			return s.wrap(doing, err)
+		}
+		for _, edges := range split(energy.Grid(first, to, l.level, zone)) {
 			current, err := s.rollUpSome(ctx, doing, device, l.level, l.least, edges, state.late)
 			if err != nil || !current {
 				return err
@@ -496,6 +500,21 @@ func (s *Store) rollUp(
 		}
 	})
 	return nil
+}
+
+// firstMissing returns from where on rollups of a level may be missing, if they
+// are to begin at from.
+func (s *Store) firstMissing(
+	ctx context.Context, device gateway.DeviceID, level energy.Level, from gateway.Instant,
+) (gateway.Instant, error) {
+	var first, last, sum sql.NullInt64
+	err := s.r.QueryRowContext(ctx, `SELECT min(from_ms), max(to_ms), sum(to_ms - from_ms)
+		FROM rollup WHERE device_id = ? AND level = ?`, device, level).Scan(&first, &last, &sum)
+	if err == nil && first.Valid && last.Int64-first.Int64 == sum.Int64 &&
+		gateway.Instant(first.Int64) < from+2*level.Length() { // without a gap
+		return gateway.Instant(last.Int64), nil
+	}
+	return from, err
 }
 
 // split cuts edges into stretches of about rollupSpan; each begins with the

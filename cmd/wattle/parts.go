@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -80,7 +81,11 @@ type importer struct {
 // Import implements api.Importer.
 func (im importer) Import(ctx context.Context, f api.ImportFile) (api.ImportResult, error) {
 	out := api.ImportResult{File: f.Name}
-	body, done, err := im.spool(f)
+	head := bufio.NewReader(f.Body)
+	f.Body = head
+	magic, _ := head.Peek(len(sqliteMagic)) // what is shorter is another format
+	foreign := string(magic) == sqliteMagic
+	body, done, err := im.spool(f, foreign)
 	if err != nil {
 		return out, err
 	}
@@ -99,9 +104,16 @@ func (im importer) Import(ctx context.Context, f api.ImportFile) (api.ImportResu
 		Append: im.store.Append,
 		Now:    time.Now,
 	}
-	res, err := files.Import(ctx, ingest.File{
+	in := ingest.File{
 		Name: f.Name, Format: f.Format, Zone: f.Zone, DryRun: f.DryRun, SkipBad: f.SkipBad, Body: body,
-	})
+	}
+	if file, ok := body.(*os.File); ok && foreign {
+		if in.Format != "" && in.Format != "auto" && in.Format != ingest.FormatHomeAssistant {
+			return out, gateway.Invalidf("%s: it is a SQLite database and not of format %q", f.Name, f.Format)
+		}
+		in.Format, in.Rows = ingest.FormatHomeAssistant, statistics(ctx, file)
+	}
+	res, err := files.Import(ctx, in)
 	if err != nil {
 		return out, err
 	}
@@ -140,11 +152,25 @@ func removeSpools(dir string) error {
 	return err
 }
 
+// sqliteMagic begins every SQLite database.
+const sqliteMagic = "SQLite format 3\x00"
+
+// statistics returns the readings of a file that is a database of Home
+// Assistant.
+func statistics(ctx context.Context, file *os.File) func(ingest.TakeReading) ([]string, error) {
+	return ingest.Statistics(func(fn func(s ingest.Statistic) error) error {
+		return store.HomeAssistant(ctx, file.Name(), func(s store.Statistic) error {
+			return fn(ingest.Statistic(s))
+		})
+	})
+}
+
 // spool puts a file that must be read twice on the disk, into a file without
-// a name: it is gone when done was called, or the program ended.
-func (im importer) spool(f api.ImportFile) (body io.Reader, done func(), err error) {
+// a name, unless it must have one: it is gone when done was called, or the
+// program ended.
+func (im importer) spool(f api.ImportFile, named bool) (body io.Reader, done func(), err error) {
 	f.Body = upload{f.Name, f.Body}
-	if f.SkipBad || f.DryRun {
+	if (f.SkipBad || f.DryRun) && !named {
 		return f.Body, func() {}, nil
 	}
 	file, err := os.CreateTemp(im.dir, spoolPrefix)
@@ -152,7 +178,12 @@ func (im importer) spool(f api.ImportFile) (body io.Reader, done func(), err err
 		return nil, nil, fmt.Errorf("keeping the file while it is checked: %w", err)
 	}
 	done = func() { _ = file.Close() } // nothing of it is needed any more
-	if err = os.Remove(file.Name()); err == nil {
+	if named {
+		done = func() { _ = errors.Join(file.Close(), os.Remove(file.Name())) }
+	} else {
+		err = os.Remove(file.Name())
+	}
+	if err == nil {
 		err = fillSpool(file, f, maxSpool)
 	}
 	if err != nil {

@@ -30,7 +30,7 @@ func entries(t *testing.T, dir string) (names []string) {
 
 func TestImporter_spool_leavesNothing(t *testing.T) {
 	im := importer{dir: t.TempDir()}
-	body, done, err := im.spool(api.ImportFile{Name: "x.csv", Body: strings.NewReader("a,b\n")})
+	body, done, err := im.spool(api.ImportFile{Name: "x.csv", Body: strings.NewReader("a,b\n")}, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,13 +47,13 @@ func TestImporter_spool_leavesNothing(t *testing.T) {
 	}
 	done()
 	cut := api.ImportFile{Name: "x.csv", Body: iotest.ErrReader(io.ErrUnexpectedEOF)}
-	_, _, err = im.spool(cut)
+	_, _, err = im.spool(cut, false)
 	if gateway.CodeOf(err) != gateway.CodeInvalid ||
 		!strings.Contains(err.Error(), "x.csv: the file did not") {
 		t.Errorf("a file that does not arrive: %v", err)
 	}
 	im.dir = filepath.Join(im.dir, "missing")
-	_, _, err = im.spool(api.ImportFile{Name: "x.csv", Body: strings.NewReader("a,b\n")})
+	_, _, err = im.spool(api.ImportFile{Name: "x.csv", Body: strings.NewReader("a,b\n")}, false)
 	if !errors.Is(err, os.ErrNotExist) || gateway.CodeOf(err) != gateway.CodeInternal {
 		t.Errorf("a directory that is not there: %v", err)
 	}

@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net/url"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -16,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/wattle-home/wattle/gateway/api"
+	"github.com/wattle-home/wattle/gateway/ingest"
 )
 
 // newImport returns `wattle import`.
@@ -33,9 +32,16 @@ Formats, told by the first line unless given:
                   their alias and made if they are missing
   smartstar       "Date & Time" and a column "<circuit> [kW]" for each circuit;
                   a circuit becomes the device FILE.CIRCUIT
+  homeassistant   the database home-assistant_v2.db: the statistics of its
+                  entities of power and energy; sensor.fridge_power and
+                  sensor.fridge_energy become the device fridge
+  emoncms         a feed: a time and a value in each row, watts or, with kwh in
+                  the file's name, a counter; FEED.csv becomes the device FEED.
+                  N.dat with N.meta beside it (PHPFina) becomes feedN
 
 Times are RFC 3339, Unix seconds, or wall-clock time of --zone. A damaged row
-ends the import of its file before anything of it is stored, unless --skip-bad.`,
+ends the import of its file before anything of it is stored, unless --skip-bad.
+An import that was cut is run again: what is there already is passed over.`,
 		Args: minArgs(1),
 	}
 	cmd.RunE = f.local(func(ctx context.Context, c *client, args []string) error {
@@ -52,7 +58,7 @@ ends the import of its file before anything of it is stored, unless --skip-bad.`
 		return importFiles(ctx, c, args, q)
 	})
 	f.add(cmd)
-	cmd.Flags().StringVar(&format, "format", "auto", "auto, series, wattle or smartstar")
+	cmd.Flags().StringVar(&format, "format", "auto", strings.Join(ingest.Formats, ", "))
 	cmd.Flags().StringVar(&zone, "zone", "",
 		"time zone of wall-clock times; the household's if not given")
 	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "read and check, store nothing")
@@ -90,13 +96,16 @@ func importFile(
 	ctx context.Context, c *client, name string, q url.Values,
 ) (api.ImportResult, error) {
 	var res api.ImportResult
-	file, err := os.Open(name)
+	file, as, err := openImport(name)
 	if err != nil {
 		return res, err
 	}
 	defer file.Close()
-	q.Set("name", filepath.Base(name))
-	resp, err := c.request(ctx, "POST", "/imports?"+q.Encode(), "application/octet-stream", file)
+	q.Set("name", as)
+	bar := newBar(as, file.size)
+	defer bar.end()
+	resp, err := c.request(ctx, "POST", "/imports?"+q.Encode(), "application/octet-stream",
+		bar.reader(file))
 	if err != nil {
 		return res, err
 	}
@@ -111,7 +120,9 @@ func newExport() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "export",
 		Short: "Write readings to standard output: device,time,power_w,energy_wh",
-		Args:  noArgs,
+		Long: "Write readings to standard output: device,time,power_w,energy_wh. An export that was cut\n" +
+			"goes on, device by device, with --device and --from the time of its last line.",
+		Args: noArgs,
 	}
 	cmd.RunE = f.local(func(ctx context.Context, c *client, _ []string) error {
 		q := url.Values{"format": {format}}
@@ -133,7 +144,9 @@ func newExport() *cobra.Command {
 			return err
 		}
 		defer resp.Body.Close()
-		if _, err := io.Copy(c.out, resp.Body); err != nil {
+		bar := newBar("export", 0)
+		defer bar.end()
+		if _, err := io.Copy(c.out, bar.reader(resp.Body)); err != nil {
 			return fmt.Errorf("exporting: %w", err)
 		}
 		return nil

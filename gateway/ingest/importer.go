@@ -23,13 +23,28 @@ type File struct {
 	DryRun  bool // read and check, store nothing
 	SkipBad bool // store the good rows of a damaged file
 	Body    io.Reader
+	// Rows, if not nil, hands over the readings of a file that is no text, instead
+	// of Body; it may be called twice. It returns what it left out, a line each.
+	Rows func(take TakeReading) (left []string, err error)
 }
+
+// TakeReading takes one reading of a device, or what was wrong with it; line is
+// its number. An error that it returns ends the import.
+type TakeReading func(alias string, r gateway.Reading, line int, err error) error
 
 // Formats names the formats of files.
 //
 //   - wattle and series: columns device, time, power_w and perhaps energy_wh.
 //   - smartstar: `Date & Time` and one column `<circuit> [kW]` for each circuit.
-var Formats = []string{"auto", "wattle", "series", "smartstar"}
+//   - homeassistant: the database of its recorder; in Rows, see Statistics.
+//   - emoncms: a feed, a time and a value in each row.
+var Formats = []string{"auto", "wattle", "series", "smartstar", FormatHomeAssistant, formatEmoncms}
+
+// Names of formats.
+const (
+	FormatHomeAssistant = "homeassistant"
+	formatEmoncms       = "emoncms"
+)
 
 // Imported is what became of a File.
 type Imported struct {
@@ -73,7 +88,7 @@ type Importer struct {
 func (im Importer) Import(ctx context.Context, f File) (Imported, error) {
 	if !f.SkipBad && !f.DryRun {
 		seeker, ok := f.Body.(io.Seeker)
-		if !ok {
+		if !ok && f.Rows == nil {
 			return Imported{}, fmt.Errorf("importing %s: the file cannot be read twice", f.Name)
 		}
 		dry := f
@@ -81,8 +96,10 @@ func (im Importer) Import(ctx context.Context, f File) (Imported, error) {
 		if res, err := im.Import(ctx, dry); err != nil {
 			return res, err
 		}
-		if _, err := seeker.Seek(0, io.SeekStart); err != nil {
-			return Imported{}, fmt.Errorf("importing %s: %w", f.Name, err)
+		if f.Rows == nil {
+			if _, err := seeker.Seek(0, io.SeekStart); err != nil {
+				return Imported{}, fmt.Errorf("importing %s: %w", f.Name, err)
+			}
 		}
 	}
 	run := importRun{
@@ -122,8 +139,36 @@ type badRow struct{ reason string }
 // Error implements error.
 func (b badRow) Error() string { return b.reason }
 
+// readRows takes what the file's Rows hand over.
+func (run *importRun) readRows(ctx context.Context) error {
+	run.result.Format = run.file.Format
+	left, err := run.file.Rows(func(alias string, r gateway.Reading, line int, err error) error {
+		if cerr := ctx.Err(); cerr != nil {
+			return cerr
+		}
+		run.result.Rows++
+		var d *importDevice
+		if err == nil {
+			d, err = run.device(alias)
+		}
+		if err == nil {
+			err = run.take(ctx, d, r, line)
+		}
+		return run.skip(line, err)
+	})
+	for _, text := range left {
+		if len(run.result.Bad) < badKept {
+			run.result.Bad = append(run.result.Bad, run.file.Name+": "+text)
+		}
+	}
+	return err
+}
+
 // read walks the rows.
 func (run *importRun) read(ctx context.Context) error {
+	if run.file.Rows != nil {
+		return run.readRows(ctx)
+	}
 	rows := openRows(ctx, run.file.Body)
 	c := csv.NewReader(rows)
 	c.ReuseRecord = true
@@ -138,6 +183,12 @@ func (run *importRun) read(ctx context.Context) error {
 	take, err := run.layout(header)
 	if err != nil {
 		return err
+	}
+	if run.result.Format == formatEmoncms && isFeed(header) { // it has no header
+		run.result.Rows++
+		if err := run.skip(1, take(ctx, header, 1)); err != nil {
+			return err
+		}
 	}
 	for {
 		rows.next()
@@ -223,8 +274,11 @@ func (run *importRun) layout(header []string) (takeRow, error) {
 	format := run.file.Format
 	if format == "" || format == "auto" {
 		format = "series"
-		if cols[0] == "Date & Time" {
+		switch {
+		case cols[0] == "Date & Time":
 			format = "smartstar"
+		case isFeed(cols):
+			format = formatEmoncms
 		}
 	}
 	run.result.Format = format
@@ -233,6 +287,11 @@ func (run *importRun) layout(header []string) (takeRow, error) {
 		return run.seriesLayout(cols)
 	case "smartstar":
 		return run.smartstarLayout(cols)
+	case formatEmoncms:
+		return run.emoncmsLayout()
+	case FormatHomeAssistant:
+		return nil, gateway.Invalidf("%s: it is no SQLite database; homeassistant means the file "+
+			"home-assistant_v2.db", run.file.Name)
 	}
 	return nil, gateway.Invalidf("%s: format %q is not one of %s", run.file.Name, clip(format),
 		strings.Join(Formats, ", "))
