@@ -41,7 +41,8 @@ func (b *bench) command(ctx context.Context, args ...string) ([]byte, error) {
 	return out, nil
 }
 
-// devices adds the devices, if they are not there, and returns them.
+// devices adds the devices, if they are not there, and returns them: first
+// those that have a history, then as many that publish.
 func (b *bench) devices(ctx context.Context) (ds []device, err error) {
 	if text, err := os.ReadFile(b.devicesFile()); err == nil {
 		return ds, json.Unmarshal(text, &ds)
@@ -49,7 +50,7 @@ func (b *bench) devices(ctx context.Context) (ds []device, err error) {
 	if _, err := b.command(ctx, "token", "create", "first"); err != nil { // begins the household
 		return nil, err
 	}
-	for i := range household.Plugs {
+	for i := range 2 * household.Plugs {
 		out, err := b.command(ctx, "device", "add", fmt.Sprintf("plug%02d", i+1),
 			"--dialect", "native", "--json")
 		if err != nil {
