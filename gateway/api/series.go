@@ -1,11 +1,14 @@
 package api
 
 import (
+	"bytes"
+	"context"
 	"fmt"
 	"net/http"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/wattle-home/wattle/gateway"
 )
@@ -65,31 +68,65 @@ func (s *Server) getSeries(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	defer leave()
-	var body []byte
-	stamps := newStamper(s.cfg.Zone)
-	taken, total := step, 0
-	for i, id := range ids {
-		var points []Point
-		if taken, points, err = s.cfg.History.Series(r.Context(), id, from, to, step); err != nil {
-			return err
-		}
-		// Each device may have a part of a step at either end.
-		if total += len(points); total > seriesPoints+2*len(ids) {
-			return tooManyPoints(len(ids))
-		}
-		if i == 0 {
-			body = fmt.Appendf(body, `{"step":%q,"devices":[`, taken)
-		} else {
-			body = append(body, ',')
-		}
-		body = fmt.Appendf(body, `{"device_id":%d,"points":`, id)
-		body = append(appendPoints(body, stamps, points), '}')
+	taken, texts, err := s.seriesTexts(r.Context(), ids, from, to, step)
+	if err != nil {
+		return err
 	}
-	if len(ids) == 0 {
-		body = fmt.Appendf(body, `{"step":%q,"devices":[`, taken)
-	}
+	body := fmt.Appendf(nil, `{"step":%q,"devices":[`, taken)
+	body = append(body, bytes.Join(texts, []byte(","))...)
 	writeSeries(w, computed, append(body, "]}"...))
 	return nil
+}
+
+// seriesWorkers is how many devices of one request are summed up at once.
+const seriesWorkers = 2
+
+// seriesTexts returns the step taken, and the JSON text of each device's series.
+func (s *Server) seriesTexts(
+	ctx context.Context, ids []gateway.DeviceID, from, to gateway.Instant, step string,
+) (taken string, texts [][]byte, err error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	texts = make([][]byte, len(ids))
+	taken = step
+	var mu sync.Mutex // of what follows and of taken
+	next, total := 0, 0
+	claim := func() int {
+		mu.Lock()
+		defer mu.Unlock()
+		next++
+		return next - 1
+	}
+	count := func(step string, n int) error {
+		mu.Lock()
+		defer mu.Unlock()
+		taken = step
+		// Each device may have a part of a step at either end.
+		if total += n; total > seriesPoints+2*len(ids) {
+			return tooManyPoints(len(ids))
+		}
+		return nil
+	}
+	var wg sync.WaitGroup
+	for range min(seriesWorkers, len(ids)) {
+		wg.Go(func() {
+			stamps := newStamper(s.cfg.Zone)
+			for i := claim(); i < len(ids) && ctx.Err() == nil; i = claim() {
+				step, points, err := s.cfg.History.Series(ctx, ids[i], from, to, step)
+				if err == nil {
+					err = count(step, len(points))
+				}
+				if err != nil {
+					cancel(err) // the first one counts
+					return
+				}
+				text := fmt.Appendf(nil, `{"device_id":%d,"points":`, ids[i])
+				texts[i] = append(appendPoints(text, stamps, points), '}')
+			}
+		})
+	}
+	wg.Wait()
+	return taken, texts, context.Cause(ctx)
 }
 
 // deviceList takes devices as ids with commas between; without it, all.
