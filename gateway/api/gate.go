@@ -16,7 +16,7 @@ const (
 	// More points than smallPoints or days of devices than smallDays make a
 	// request large: it waits for other large ones.
 	smallPoints, smallDays = 20_000, 62
-	// seriesAtOnce is how many series are summed up at once.
+	// seriesAtOnce is for how many requests series are summed up at once.
 	seriesAtOnce = 2
 	// seriesWait is how long a request waits for its turn.
 	seriesWait = 20 * time.Second

@@ -84,6 +84,7 @@ func ask(ctx context.Context, h http.Handler, path string) *httptest.ResponseRec
 const (
 	anHour = "from=2026-01-01T00:00:00Z&to=2026-01-01T01:00:00Z"
 	aYear  = "from=2025-01-01T00:00:00Z&to=2026-01-01T00:00:00Z"
+	half   = "from=2025-07-02T12:00:00Z&to=2026-01-01T00:00:00Z"
 )
 
 func TestServer_seriesTogetherAreBounded(t *testing.T) {
@@ -105,7 +106,9 @@ func TestServer_seriesTogetherAreBounded(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				h := &slowHistory{points: c.each}
 				w := ask(t.Context(), seriesServer(c.devices, h), "/series?"+c.query)
-				if w.Code != c.status || h.calls != c.calls {
+				// One more may be under way when it is found that there are too many.
+				more := h.calls - c.calls
+				if w.Code != c.status || more != 0 && (more != 1 || c.status == 200 || c.calls == 0) {
 					t.Fatalf("got %d after %d series, want %d after %d", w.Code, h.calls, c.status, c.calls)
 				}
 				if c.status == 400 && !strings.Contains(w.Body.String(), "choose a longer step, a shorter span or fewer") {
@@ -119,7 +122,7 @@ func TestServer_seriesTogetherAreBounded(t *testing.T) {
 func TestServer_seriesTakeTurns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := &slowHistory{points: 1}
-		s := seriesServer(12, h)
+		s := seriesServer(24, h) // two at once
 		began := time.Now()
 		type end struct {
 			status int
@@ -139,15 +142,15 @@ func TestServer_seriesTakeTurns(t *testing.T) {
 				t.Errorf("%s: got %d after %v, want %d after %v", what, got.status, got.at, status, at)
 			}
 		}
-		start(t.Context(), "/series?step=1h&"+aYear) // twelve seconds
-		start(t.Context(), "/series?step=1h&"+aYear) // after it
+		start(t.Context(), "/series?step=1h&"+half) // twelve seconds
+		start(t.Context(), "/series?step=1h&"+half) // after it
 		start(t.Context(), "/devices/1/series?step=1h&"+anHour)
 		want("a small one beside a large one", 200, time.Second)
 		ctx, cancel := context.WithCancel(t.Context())
-		start(ctx, "/series?step=1h&"+aYear)
+		start(ctx, "/series?step=1h&"+half)
 		cancel()
 		want("one whose sender left", 503, time.Second)
-		start(t.Context(), "/series?step=1h&"+aYear)
+		start(t.Context(), "/series?step=1h&"+half)
 		want("the first large one", 200, 12*time.Second)
 		want("the one that waited too long", 503, 21*time.Second)
 		want("the second large one", 200, 24*time.Second)
@@ -157,7 +160,7 @@ func TestServer_seriesTakeTurns(t *testing.T) {
 			want("a pair of small ones", 200, time.Duration(25+i)*time.Second)
 			want("a pair of small ones", 200, time.Duration(25+i)*time.Second)
 		}
-		if h.most != 2 {
+		if h.most != 3 { // two of a large one and a small one
 			t.Errorf("%d series were summed up at once", h.most)
 		}
 	})
