@@ -17,7 +17,7 @@ const maxProblems = 20
 // checkReadings unpacks all readings and returns what is wrong with them.
 func (s *Store) checkReadings(ctx context.Context) (errs []error, err error) {
 	p := s.takePacker()
-	defer s.packers.Put(p)
+	defer s.putPacker(p)
 	ids, err := collect(ctx, s.r, func(row scanner) (id gateway.DeviceID, err error) {
 		err = row.Scan(&id)
 		return id, err

@@ -69,7 +69,7 @@ func (s *Store) joinChunks(ctx context.Context, device gateway.DeviceID) error {
 		some, sum, bytes := []span{chunks[0].span}, chunks[0].count, chunks[0].bytes
 		for _, c := range chunks[1:] {
 			sum, bytes = sum+c.count, bytes+c.bytes
-			if sum > s.chunkMost && (bytes >= smallChunk || sum > 2*s.chunkMost) {
+			if sum > s.chunkMost && (bytes >= smallChunk || sum > smallTimes*s.chunkMost) {
 				break
 			}
 			some = append(some, c.span)
@@ -95,7 +95,7 @@ func (s *Store) joinSome(
 	}
 	defer unlock()
 	p := s.takePacker()
-	defer s.packers.Put(p)
+	defer s.putPacker(p)
 	return s.write(ctx, doing, func(tx *sql.Tx) error {
 		p.merged = p.merged[:0]
 		for _, c := range chunks {

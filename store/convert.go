@@ -45,7 +45,7 @@ func (s *Store) openReadings(ctx context.Context) error {
 // drops it. Cut anywhere it goes on from there the next time.
 func (s *Store) convert(ctx context.Context) error {
 	p := s.takePacker()
-	defer s.packers.Put(p)
+	defer s.putPacker(p)
 	moved, told := 0, 0
 	for {
 		n := 0

@@ -98,7 +98,7 @@ func (s *Store) Append(ctx context.Context, rs []gateway.Reading) error {
 		}
 	}
 	p := s.takePacker()
-	defer s.packers.Put(p)
+	defer s.putPacker(p)
 	p.batch = normal(p.batch[:0], rs)
 	rs = p.batch
 	var row int64
@@ -171,7 +171,7 @@ func (s *Store) Scan(
 		return s.wrap(doing, err)
 	}
 	p := s.takePacker()
-	defer s.packers.Put(p)
+	defer s.putPacker(p)
 	for from < to {
 		x := source{ctx: ctx, s: s, q: reader{s: s}, device: device, late: s.tail.of(device), p: p}
 		rs, end, err := x.next(from, to)
@@ -268,7 +268,7 @@ func (s *Store) Page(
 			doing, offset, limit)
 	}
 	p := s.takePacker()
-	defer s.packers.Put(p)
+	defer s.putPacker(p)
 	late := s.tail.of(device)
 	err = s.read(ctx, doing, func(tx *sql.Tx) error {
 		if err := deviceThere(ctx, tx, device); err != nil {
@@ -299,7 +299,7 @@ func (s *Store) Page(
 // Count returns how many readings of a device there are.
 func (s *Store) Count(ctx context.Context, device gateway.DeviceID) (n int64, err error) {
 	p := s.takePacker()
-	defer s.packers.Put(p)
+	defer s.putPacker(p)
 	late := s.tail.of(device)
 	doing := fmt.Sprintf("counting readings of device %d", device)
 	err = s.read(ctx, doing, func(tx *sql.Tx) error {

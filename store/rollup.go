@@ -248,7 +248,7 @@ func (s *Store) with(
 	ctx context.Context, doing string, device gateway.DeviceID, fn func(x *source) error,
 ) error {
 	p := s.takePacker()
-	defer s.packers.Put(p)
+	defer s.putPacker(p)
 	late := s.tail.of(device)
 	return s.read(ctx, doing, func(tx *sql.Tx) error {
 		return fn(&source{ctx: ctx, s: s, q: reader{s, tx}, device: device, late: late, p: p})
@@ -295,7 +295,7 @@ func (s *Store) untrue(
 	ctx context.Context, tx *sql.Tx, device gateway.DeviceID, first, last gateway.Instant,
 ) error {
 	p := s.takePacker()
-	defer s.packers.Put(p)
+	defer s.putPacker(p)
 	x := &source{ctx: ctx, s: s, q: tx, device: device, late: s.tail.of(device), p: p}
 	from, to, err := energy.Reach(x, first, last)
 	if err != nil {
@@ -418,7 +418,7 @@ func (s *Store) moveZone(ctx context.Context) (*time.Location, error) {
 		return nil, s.wrap(doing, err)
 	}
 	p := s.takePacker()
-	defer s.packers.Put(p)
+	defer s.putPacker(p)
 	for _, id := range ids {
 		err := s.write(ctx, doing, func(tx *sql.Tx) error {
 			return s.cutRollups(ctx, tx, p, id, math.MinInt64, math.MaxInt64)
@@ -568,7 +568,7 @@ func (s *Store) rollUpSome(
 			return nil
 		}
 		p := s.takePacker()
-		defer s.packers.Put(p)
+		defer s.putPacker(p)
 		for _, sums := range made {
 			if err := s.joinRollup(tx, p, device, level, sums); err != nil {
 				return err

@@ -19,10 +19,12 @@ const (
 	// memory each takes 40 bytes or a little more.
 	tailMost = 1 << 16
 	// chunkMost is how many readings a new chunk holds at most. Chunks with less
-	// than half of that take what comes after them. What is packed into fewer than
-	// smallChunk bytes may have twice as many, so that a page is worth it.
-	chunkMost  = 1 << 14
-	smallChunk = 4096
+	// than half of that take what comes after them. Larger ones are shorter by a
+	// few hundredths, but who asks for a minute unpacks a whole one. What is packed
+	// into fewer than smallChunk bytes may have smallTimes as many.
+	chunkMost  = 1 << 13
+	smallChunk = 1024
+	smallTimes = 4
 )
 
 // tailLimit times tailMost is what the tail may grow to if sealing fails;
@@ -91,7 +93,20 @@ type packer struct {
 	answer []energy.Sum // of several
 }
 
-// takePacker returns memory that the caller gives back with s.packers.Put.
+// packerMost is how many readings a packer keeps memory for.
+const packerMost = 3 * chunkMost / 2
+
+// putPacker takes the memory back.
+func (s *Store) putPacker(p *packer) {
+	for _, rs := range []*[]gateway.Reading{&p.old, &p.merged, &p.batch} {
+		if cap(*rs) > packerMost {
+			*rs = nil
+		}
+	}
+	s.packers.Put(p)
+}
+
+// takePacker returns memory that the caller gives back with putPacker.
 func (s *Store) takePacker() *packer {
 	if p, ok := s.packers.Get().(*packer); ok {
 		return p
@@ -199,7 +214,7 @@ func (s *Store) sealOne(ctx context.Context, want wanted) (done bool, err error)
 		return true, nil
 	}
 	p := s.takePacker()
-	defer s.packers.Put(p)
+	defer s.putPacker(p)
 	var n int
 	var to int64
 	err = s.write(ctx, fmt.Sprintf("sealing readings of device %d", j.device),
@@ -273,7 +288,7 @@ func (s *Store) sealSome(
 // mostFor returns how many readings may be where c is.
 func (s *Store) mostFor(c span) int {
 	if len(c.data) < smallChunk {
-		return 2 * s.chunkMost
+		return smallTimes * s.chunkMost
 	}
 	return s.chunkMost
 }
@@ -361,7 +376,7 @@ func (s *Store) judgeSuspects(ctx context.Context) error {
 	}
 	defer unlock()
 	p := s.takePacker()
-	defer s.packers.Put(p)
+	defer s.putPacker(p)
 	errs := []error{s.judgeRollups(ctx)}
 	s.suspects.Range(func(key, value any) bool {
 		id, _ := key.(int64)

@@ -306,7 +306,7 @@ func TestStore_seal_cutAnywhere(t *testing.T) {
 func TestStore_flips(t *testing.T) {
 	ctx := context.Background()
 	s, id := openFresh(t, 0)
-	s.chunkMost = 100
+	s.chunkMost = 60
 	if err := s.Append(ctx, someReadings(id, 0, 300)); err != nil {
 		t.Fatal(err)
 	}
@@ -350,14 +350,14 @@ func TestStore_flips(t *testing.T) {
 	if err := s.Maintain(ctx); err != nil {
 		t.Fatal(err)
 	}
-	if got := count(t, s, id); got != 200 {
-		t.Errorf("%d readings, want the 200 of the sound chunks", got)
+	if got := int(count(t, s, id)); got != 300-hit.count {
+		t.Errorf("%d readings, want the %d of the sound chunks", got, 300-hit.count)
 	}
 	if err := s.Check(ctx); err == nil || !strings.Contains(err.Error(), "set aside") {
 		t.Errorf("checking says %v, want that a chunk is set aside", err)
 	}
 	// The readings come once more; where the chunk was there is room for them.
-	if err := s.Append(ctx, someReadings(id, 100, 100)); err != nil {
+	if err := s.Append(ctx, someReadings(id, 0, 300)); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.clearTail(ctx); err != nil {

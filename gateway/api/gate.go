@@ -92,11 +92,15 @@ func (s *Server) takeTurn(
 	return s.series.enter(r.Context(), large)
 }
 
-// writeSeries answers with a JSON text, now that it is computed; the time in
-// which it has to be taken begins.
-func writeSeries(w http.ResponseWriter, computed func(), body []byte) {
+// writeSeries answers with the parts of a JSON text, now that it is computed;
+// the time in which it has to be taken begins.
+func writeSeries(w http.ResponseWriter, computed func(), parts [][]byte) {
 	computed()
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(streamWrite)) // in process: none
 	w.Header().Set("Content-Type", "application/json")
-	_, _ = w.Write(append(body, '\n')) // the client went away; nothing to do
+	for _, p := range append(parts, []byte("\n")) {
+		if _, err := w.Write(p); err != nil {
+			return // the client went away
+		}
+	}
 }

@@ -48,7 +48,8 @@ func (s *Server) getDeviceData(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	body := appendReadings([]byte(`{"items":`), newStamper(s.cfg.Zone), rs)
+	body := append(make([]byte, 0, 64+72*len(rs)), `{"items":`...)
+	body = appendReadings(body, newStamper(s.cfg.Zone), rs)
 	body = fmt.Appendf(body, `,"page":%d,"per_page":%d,"total":%d}`+"\n", page, perPage, total)
 	w.Header().Set("Content-Type", "application/json")
 	_, _ = w.Write(body) // the client went away; nothing to do

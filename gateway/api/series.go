@@ -1,7 +1,6 @@
 package api
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"net/http"
@@ -46,9 +45,9 @@ func (s *Server) getDeviceSeries(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	body := fmt.Appendf(nil, `{"step":%q,"points":`, taken)
+	body := fmt.Appendf(make([]byte, 0, 64+96*len(points)), `{"step":%q,"points":`, taken)
 	body = appendPoints(body, newStamper(s.cfg.Zone), points)
-	writeSeries(w, computed, append(body, '}'))
+	writeSeries(w, computed, [][]byte{append(body, '}')})
 	return nil
 }
 
@@ -72,9 +71,8 @@ func (s *Server) getSeries(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	body := fmt.Appendf(nil, `{"step":%q,"devices":[`, taken)
-	body = append(body, bytes.Join(texts, []byte(","))...)
-	writeSeries(w, computed, append(body, "]}"...))
+	writeSeries(w, computed, append(append([][]byte{fmt.Appendf(nil, `{"step":%q,"devices":[`, taken)},
+		texts...), []byte("]}")))
 	return nil
 }
 
@@ -120,7 +118,11 @@ func (s *Server) seriesTexts(
 					cancel(err) // the first one counts
 					return
 				}
-				text := fmt.Appendf(nil, `{"device_id":%d,"points":`, ids[i])
+				text := make([]byte, 0, 64+96*len(points))
+				if i > 0 {
+					text = append(text, ',')
+				}
+				text = fmt.Appendf(text, `{"device_id":%d,"points":`, ids[i])
 				texts[i] = append(appendPoints(text, stamps, points), '}')
 			}
 		})
