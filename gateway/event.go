@@ -30,6 +30,5 @@ const (
 	EventLogin          EventKind = "login"           //
 	EventSecurity       EventKind = "security"        // who may do what was changed
 	EventImported       EventKind = "imported"        // a file of readings was taken in
-	EventDamaged        EventKind = "damaged"         // what is stored cannot be read any more
 	EventThinning       EventKind = "thinning"        // readings will be deleted, their sums stay
 )

@@ -25,33 +25,27 @@ func (s *Store) AddEvent(ctx context.Context, e gateway.Event) (gateway.Event, e
 	if e.At == 0 {
 		e.At = gateway.InstantOf(s.cfg.Now())
 	}
-	err := s.write(ctx, "adding an event", func(tx *sql.Tx) (err error) {
-		e.ID, err = s.addEvent(tx, e)
+	source, err := toText(e.Source)
+	if err != nil {
+		return gateway.Event{}, err
+	}
+	err = s.write(ctx, "adding an event", func(tx *sql.Tx) error {
+		res, err := tx.Exec(`INSERT INTO event (at_ms, kind, device_id, source, text)
+			VALUES (?,?,?,?,?)`, e.At, e.Kind, e.Device, source, e.Text)
+		if err != nil {
+			return err
+		}
+		if e.ID, err = res.LastInsertId(); err != nil {
+			return err
+		}
+		// Ids rise by one, so that they count.
+		_, err = tx.Exec(`DELETE FROM event WHERE id <= ?`, e.ID-int64(s.cfg.MaxEvents))
 		return err
 	})
 	if err != nil {
 		return gateway.Event{}, err
 	}
 	return e, nil
-}
-
-// addEvent adds an event that has its time, and returns its ID.
-func (s *Store) addEvent(tx *sql.Tx, e gateway.Event) (id int64, err error) {
-	source, err := toText(e.Source)
-	if err != nil {
-		return 0, err
-	}
-	res, err := tx.Exec(`INSERT INTO event (at_ms, kind, device_id, source, text)
-		VALUES (?,?,?,?,?)`, e.At, e.Kind, e.Device, source, e.Text)
-	if err != nil {
-		return 0, err
-	}
-	if id, err = res.LastInsertId(); err != nil {
-		return 0, err
-	}
-	// Ids rise by one, so that they count.
-	_, err = tx.Exec(`DELETE FROM event WHERE id <= ?`, id-int64(s.cfg.MaxEvents))
-	return id, err
 }
 
 // Events returns the events that q asks for, the newest first, and how many

@@ -23,7 +23,6 @@ func (s *Store) Maintain(ctx context.Context) error {
 		return id, err
 	}, `SELECT id FROM device WHERE deleted_ms IS NOT NULL ORDER BY id`)
 	now := gateway.InstantOf(s.cfg.Now())
-	s.fillReserve(ctx)
 	errs := []error{
 		s.wrap("finding deleted devices", err), s.wrap("sealing readings", s.sealAll(ctx, past(now))),
 		s.wrap("looking into damage", s.judgeSuspects(ctx)),
@@ -51,7 +50,6 @@ func (s *Store) tidy(ctx context.Context) error {
 	if err == nil {
 		_, err = s.w.Exec("PRAGMA wal_checkpoint(PASSIVE)")
 	}
-	s.full(err)
 	return s.wrap(doing, errors.Join(err, ctx.Err()))
 }
 

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"time"
 
 	"github.com/wattle-home/wattle/gateway"
 	"github.com/wattle-home/wattle/gateway/energy"
@@ -357,20 +356,6 @@ func (s *Store) setAside(
 		(device_id, first_ms, last_ms, count, data, found_ms, reason)
 		SELECT device_id, first_ms, last_ms, count, data, ?2, ?3 FROM chunk WHERE id = ?1`,
 		c.id, gateway.InstantOf(s.cfg.Now()), why.Error())
-	if err != nil {
-		return nil, err
-	}
-	text := fmt.Sprintf("%d readings from %s to %s are lost: what the disk gives back is not what "+
-		"was written. ", c.count, c.first.Time().Format(time.DateTime), c.last.Time().Format(time.DateTime))
-	if len(rs) > 0 {
-		text += "Sums and means of the time are still known."
-	} else {
-		text += "Nothing of the time is known any more."
-	}
-	_, err = s.addEvent(tx, gateway.Event{
-		At: gateway.InstantOf(s.cfg.Now()), Kind: gateway.EventDamaged, Device: device,
-		Source: gateway.Source{Kind: "store"}, Text: text + " The card or disk may be about to fail.",
-	})
 	if err != nil {
 		return nil, err
 	}

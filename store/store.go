@@ -36,7 +36,6 @@ type Config struct {
 	Zone   *time.Location   // of the days that are summed up; nil for the one before, or UTC
 
 	Retention Retention
-	Reserve   int64 // bytes of the disk that are kept for when it is full; 0 for none
 
 	MaxEvents   int // events kept, the newest; 0 for 100,000
 	MaxCommands int // commands kept, the newest; 0 for 10,000
@@ -51,15 +50,13 @@ type Store struct {
 	r      *sql.DB       // up to readers connections
 	closed atomic.Bool
 
-	noRoom    chan struct{} // see NoRoom
-	scrubbing scrubState    // belongs to who calls Scrub
-	tail      tail
-	rolled    rolled
-	running   running
-	sealing   chan struct{} // holds one value; who took it may seal
-	packers   sync.Pool     // of *packer
-	stuck     atomic.Bool   // sealing failed, and the log says so
-	suspects  sync.Map      // chunks that readers found damaged: id to device
+	tail     tail
+	rolled   rolled
+	running  running
+	sealing  chan struct{} // holds one value; who took it may seal
+	packers  sync.Pool     // of *packer
+	stuck    atomic.Bool   // sealing failed, and the log says so
+	suspects sync.Map      // chunks that readers found damaged: id to device
 
 	badRollups sync.Map // the same for rollups
 
@@ -114,8 +111,7 @@ func open(ctx context.Context, cfg Config, files fs.FS) (_ *Store, err error) {
 	}
 	s := &Store{
 		cfg: cfg, log: cfg.Logger, turn: make(chan struct{}, 1), sealing: make(chan struct{}, 1),
-		noRoom: make(chan struct{}, 1),
-		tail:   tail{first: 1}, there: map[gateway.DeviceID]bool{},
+		tail: tail{first: 1}, there: map[gateway.DeviceID]bool{},
 		tailMost: tailMost, chunkMost: chunkMost, purge: purgeChunks,
 	}
 	s.turn <- struct{}{}
@@ -126,7 +122,6 @@ func open(ctx context.Context, cfg Config, files fs.FS) (_ *Store, err error) {
 	s.r.SetMaxOpenConns(readers)
 	s.r.SetMaxIdleConns(readers)
 	s.r.SetConnMaxIdleTime(5 * time.Minute)
-	s.fillReserve(ctx)
 	err = s.migrate(ctx, steps)
 	if err == nil {
 		err = s.openReadings(ctx)
@@ -192,7 +187,6 @@ func (s *Store) writeThen(
 	}
 	defer func() { s.turn <- struct{}{} }()
 	err := s.transact(ctx, fn)
-	s.full(err)
 	if err == nil && then != nil {
 		then()
 	}

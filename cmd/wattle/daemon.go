@@ -115,7 +115,6 @@ func (d *daemon) openStore(ctx context.Context) (err error) {
 	}
 	if d.mode != modeOffline { // the command line knows neither
 		cfg.Zone = d.zone
-		cfg.Reserve = reserve
 		cfg.Retention = store.Retention{
 			Readings: time.Duration(d.cfg.Retention.Days) * 24 * time.Hour,
 			MaxBytes: int64(d.cfg.Retention.Megabytes) * 1_000_000,
@@ -348,7 +347,6 @@ func (d *daemon) run(ctx context.Context, l listeners) error {
 		{"ingest", d.ingest.Run},
 		{"record", d.record.run},
 		{"maintain", d.maintain},
-		{"scrub", d.scrub},
 	})
 }
 
@@ -366,38 +364,6 @@ func (d *daemon) runOffline(ctx context.Context, local net.Listener) error {
 // maintainEvery is how often the store is tidied.
 const maintainEvery = time.Hour
 
-// fullPause is how long after a full disk was found the store is tidied.
-const fullPause = 5 * time.Second
-
-// reserve is how many bytes of the disk are kept for when it is full.
-const reserve = 8 << 20
-
-// Pace of looking for damage: so many chunks, then a pause.
-const (
-	scrubSome  = 4
-	scrubPause = time.Second
-)
-
-// scrub reads all that is stored once a month, slowly, and has what is damaged
-// set aside.
-func (d *daemon) scrub(ctx context.Context) error {
-	for {
-		pause := scrubPause
-		done, err := d.store.Scrub(ctx, scrubSome)
-		if err != nil && ctx.Err() == nil {
-			d.log.Error("looking for damage", "err", err)
-		}
-		if err != nil || done {
-			pause = maintainEvery
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-time.After(pause):
-		}
-	}
-}
-
 // maintain tidies the store at the start and then now and again.
 func (d *daemon) maintain(ctx context.Context) error {
 	t := time.NewTicker(maintainEvery)
@@ -410,12 +376,6 @@ func (d *daemon) maintain(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-t.C:
-		case <-d.store.NoRoom():
-			select { // writes fail one after the other; once in a while is enough
-			case <-ctx.Done():
-				return nil
-			case <-time.After(fullPause):
-			}
 		}
 	}
 }
