@@ -39,7 +39,8 @@
 // rest is sealed by Maintain. None of this shows: readings come back in order
 // of time, merged, wherever they are. A chunk or row whose checksum is wrong
 // fails the reads that meet it until Maintain, or a later reading for it, sets
-// it aside; Check tells of both.
+// it aside, with an event that says what became of it; Check tells of both.
+// Scrub meets everything once a month.
 //
 // # Concurrency
 //

@@ -346,7 +346,8 @@ func (d *daemon) run(ctx context.Context, l listeners) error {
 		{"broker", func(ctx context.Context) error { return d.broker.Run(ctx, l.mqtt) }},
 		{"ingest", d.ingest.Run},
 		{"record", d.record.run},
-		{"maintain", d.maintain},
+		{"scrub", hourly(d.log, "reading through the store", d.store.Scrub)},
+		{"maintain", hourly(d.log, "tidying the store", d.store.Maintain)},
 	})
 }
 
@@ -361,21 +362,22 @@ func (d *daemon) runOffline(ctx context.Context, local net.Listener) error {
 	})
 }
 
-// maintainEvery is how often the store is tidied.
-const maintainEvery = time.Hour
-
-// maintain tidies the store at the start and then now and again.
-func (d *daemon) maintain(ctx context.Context) error {
-	t := time.NewTicker(maintainEvery)
-	defer t.Stop()
-	for {
-		if err := d.store.Maintain(ctx); err != nil && ctx.Err() == nil {
-			d.log.Error("tidying the store", "err", err)
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-t.C:
+// hourly returns a part that calls fn at once and then each hour.
+func hourly(
+	log *slog.Logger, doing string, fn func(ctx context.Context) error,
+) func(ctx context.Context) error {
+	return func(ctx context.Context) error {
+		t := time.NewTicker(time.Hour)
+		defer t.Stop()
+		for {
+			if err := fn(ctx); err != nil && ctx.Err() == nil {
+				log.Error(doing, "err", err)
+			}
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-t.C:
+			}
 		}
 	}
 }
