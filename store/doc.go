@@ -25,6 +25,10 @@
 // disk and for a closed Store. The errors of an ended context stay what they
 // are. The rest are faults of ours or of the file.
 //
+// A full disk takes no readings until it has room again; what makes room, and
+// what people change, may use the 8 MiB that a file beside the database, with
+// the suffix .reserve, has kept until then.
+//
 // # Units and time
 //
 // Columns hold the units of package gateway: milliwatts, milliwatt-hours and
