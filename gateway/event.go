@@ -31,4 +31,5 @@ const (
 	EventSecurity       EventKind = "security"        // who may do what was changed
 	EventImported       EventKind = "imported"        // a file of readings was taken in
 	EventThinning       EventKind = "thinning"        // readings will be deleted, their sums stay
+	EventDamaged        EventKind = "damaged"         // what the disk holds was found damaged
 )

@@ -39,15 +39,10 @@ func (s *Store) fileBytes() (n int64) {
 // emptyLog moves the write-ahead log into the file and cuts it off. If a reader
 // is in the way it stays for later.
 func (s *Store) emptyLog(ctx context.Context) error {
-	const doing = "emptying the write-ahead log"
-	select {
-	case <-s.turn:
-	case <-ctx.Done():
-		return s.wrap(doing, ctx.Err())
-	}
-	defer func() { s.turn <- struct{}{} }()
-	_, err := s.w.Exec("PRAGMA wal_checkpoint(TRUNCATE)")
-	return s.wrap(doing, err)
+	return s.inTurn(ctx, "emptying the write-ahead log", func() error {
+		_, err := s.w.Exec("PRAGMA wal_checkpoint(TRUNCATE)")
+		return err
+	})
 }
 
 // joinChunks joins neighbouring chunks of a device that fit into one, a

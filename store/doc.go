@@ -25,6 +25,10 @@
 // disk and for a closed Store. The errors of an ended context stay what they
 // are. The rest are faults of ours or of the file.
 //
+// A full disk takes no readings until it has room again; what makes room, and
+// what people change, may use the 8 MiB that a file beside the database, with
+// the suffix .reserve, has kept until then.
+//
 // # Units and time
 //
 // Columns hold the units of package gateway: milliwatts, milliwatt-hours and
@@ -39,7 +43,8 @@
 // rest is sealed by Maintain. None of this shows: readings come back in order
 // of time, merged, wherever they are. A chunk or row whose checksum is wrong
 // fails the reads that meet it until Maintain, or a later reading for it, sets
-// it aside; Check tells of both.
+// it aside, with an event that says what became of it; Check tells of both.
+// Scrub meets everything once a month.
 //
 // # Concurrency
 //

@@ -25,27 +25,30 @@ func (s *Store) AddEvent(ctx context.Context, e gateway.Event) (gateway.Event, e
 	if e.At == 0 {
 		e.At = gateway.InstantOf(s.cfg.Now())
 	}
-	source, err := toText(e.Source)
-	if err != nil {
-		return gateway.Event{}, err
-	}
-	err = s.write(ctx, "adding an event", func(tx *sql.Tx) error {
-		res, err := tx.Exec(`INSERT INTO event (at_ms, kind, device_id, source, text)
-			VALUES (?,?,?,?,?)`, e.At, e.Kind, e.Device, source, e.Text)
-		if err != nil {
-			return err
-		}
-		if e.ID, err = res.LastInsertId(); err != nil {
-			return err
-		}
-		// Ids rise by one, so that they count.
-		_, err = tx.Exec(`DELETE FROM event WHERE id <= ?`, e.ID-int64(s.cfg.MaxEvents))
-		return err
-	})
+	err := s.write(ctx, "adding an event", func(tx *sql.Tx) error { return s.insertEvent(tx, &e) })
 	if err != nil {
 		return gateway.Event{}, err
 	}
 	return e, nil
+}
+
+// insertEvent adds e and sets its ID.
+func (s *Store) insertEvent(tx *sql.Tx, e *gateway.Event) error {
+	source, err := toText(e.Source)
+	if err != nil {
+		return err
+	}
+	res, err := tx.Exec(`INSERT INTO event (at_ms, kind, device_id, source, text)
+		VALUES (?,?,?,?,?)`, e.At, e.Kind, e.Device, source, e.Text)
+	if err != nil {
+		return err
+	}
+	if e.ID, err = res.LastInsertId(); err != nil {
+		return err
+	}
+	// Ids rise by one, so that they count.
+	_, err = tx.Exec(`DELETE FROM event WHERE id <= ?`, e.ID-int64(s.cfg.MaxEvents))
+	return err
 }
 
 // Events returns the events that q asks for, the newest first, and how many

@@ -15,8 +15,8 @@ const freePages = 4096
 // it seals the readings of past days, sets aside what readers found damaged,
 // deletes what is left of deleted devices, sums up past days, thins readings
 // as the retention says, drops ended sessions, gives free pages back to the
-// disk and moves the write-ahead log into the file. It goes on after a failure
-// and returns all of them joined.
+// disk, moves the write-ahead log into the file and fills the reserve. It goes
+// on after a failure and returns all of them joined.
 func (s *Store) Maintain(ctx context.Context) error {
 	ids, err := collect(ctx, s.r, func(row scanner) (id gateway.DeviceID, err error) {
 		err = row.Scan(&id)
@@ -31,26 +31,21 @@ func (s *Store) Maintain(ctx context.Context) error {
 		errs = append(errs, s.purgeDevice(ctx, id))
 	}
 	errs = append(errs, s.rollUpAll(ctx, now), s.thinAll(ctx, now),
-		s.ExpireSessions(ctx, now), s.tidy(ctx))
+		s.ExpireSessions(ctx, now), s.tidy(ctx), s.fillReserve(ctx))
 	return errors.Join(errs...)
 }
 
 // tidy looks after the file itself.
 func (s *Store) tidy(ctx context.Context) error {
-	const doing = "tidying the database"
-	select {
-	case <-s.turn:
-	case <-ctx.Done():
-		return s.wrap(doing, ctx.Err())
-	}
-	defer func() { s.turn <- struct{}{} }()
-	// No PRAGMA optimize: the queries have the plans that tests hold them to, and
-	// with samples of the tables they are planned anew for each value.
-	err := s.shrinkFile(ctx)
-	if err == nil {
-		_, err = s.w.Exec("PRAGMA wal_checkpoint(PASSIVE)")
-	}
-	return s.wrap(doing, errors.Join(err, ctx.Err()))
+	return s.inTurn(ctx, "tidying the database", func() error {
+		// No PRAGMA optimize: the queries have the plans that tests hold them to, and
+		// with samples of the tables they are planned anew for each value.
+		err := s.shrinkFile(ctx)
+		if err == nil {
+			_, err = s.w.Exec("PRAGMA wal_checkpoint(PASSIVE)")
+		}
+		return errors.Join(err, ctx.Err())
+	})
 }
 
 // shrinkFile gives free pages back to the disk. It is the caller's turn.

@@ -91,6 +91,9 @@ func (s *Store) Append(ctx context.Context, rs []gateway.Reading) error {
 		}
 	}
 	const doing = "appending readings"
+	if err := s.reserve.room(); err != nil {
+		return s.wrap(doing, err)
+	}
 	if s.tail.size() > tailLimit*s.tailMost {
 		if err := s.shrinkTail(ctx); err != nil {
 			return s.wrap(doing, unavailablef(err, "%d readings wait to be sealed, and no more "+

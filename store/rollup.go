@@ -650,26 +650,15 @@ func (s *Store) joinRollup(
 	return nil
 }
 
-// judgeRollups deletes the rollups that readers found damaged; they are made
-// again. Where the readings are gone they are set aside.
-func (s *Store) judgeRollups(ctx context.Context) error {
+// judgeRollups deletes the rollups that readers found damaged, if they are;
+// they are made again. Where the readings are gone they are set aside.
+func (s *Store) judgeRollups(ctx context.Context, p *packer) error {
 	var errs []error
 	s.badRollups.Range(func(key, value any) bool {
 		id, _ := key.(int64)
 		device, _ := value.(gateway.DeviceID)
-		s.log.ErrorContext(ctx, "a damaged rollup is deleted", "device", device, "rollup", id)
 		err := s.write(ctx, "setting a damaged rollup aside", func(tx *sql.Tx) error {
-			_, err := tx.Exec(`INSERT INTO damaged
-				(device_id, first_ms, last_ms, count, data, found_ms, reason)
-				SELECT device_id, from_ms, to_ms - 1, 0, data, ?2, 'a rollup' FROM rollup r
-				WHERE id = ?1 AND EXISTS (SELECT 1 FROM thinned t WHERE t.device_id = r.device_id
-				AND t.from_ms < r.to_ms AND t.to_ms > r.from_ms)`,
-				id, gateway.InstantOf(s.cfg.Now()))
-			if err != nil {
-				return err
-			}
-			_, err = tx.Exec(`DELETE FROM rollup WHERE id = ?`, id)
-			return err
+			return s.judgeRollup(ctx, tx, p, device, id)
 		})
 		if err == nil {
 			s.badRollups.Delete(id)
@@ -679,4 +668,47 @@ func (s *Store) judgeRollups(ctx context.Context) error {
 		return true
 	})
 	return errors.Join(errs...)
+}
+
+// judgeRollup is judgeRollups for one.
+func (s *Store) judgeRollup(
+	ctx context.Context, tx *sql.Tx, p *packer, device gateway.DeviceID, id int64,
+) error {
+	var level energy.Level
+	var row rollupRow
+	err := tx.QueryRow(`SELECT id, level, from_ms, to_ms, data FROM rollup
+		WHERE id = ? AND device_id = ?`, id, device).
+		Scan(&row.id, &level, &row.from, &row.to, &row.data)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	_, why := p.sums(nil, device, level, row)
+	if !errors.Is(why, chunk.ErrDamaged) {
+		return why // the number stands for another one since
+	}
+	s.log.ErrorContext(ctx, "a damaged rollup is deleted", "device", device, "rollup", id,
+		"error", why)
+	fate := "were damaged on the disk; they are made again from its readings"
+	gone, err := thinnedIn(ctx, tx, device, row.from, row.to)
+	if err != nil {
+		return err
+	}
+	if len(gone) > 0 {
+		fate = "were damaged on the disk and are set aside; " +
+			"they are made again where its readings are left"
+		_, err := tx.Exec(`INSERT INTO damaged
+			(device_id, first_ms, last_ms, count, data, found_ms, reason)
+			VALUES (?,?,?,0,?,?,'a rollup')`,
+			device, row.from, row.to-1, row.data, gateway.InstantOf(s.cfg.Now()))
+		if err != nil {
+			return err
+		}
+	}
+	if _, err := tx.Exec(`DELETE FROM rollup WHERE id = ?`, id); err != nil {
+		return err
+	}
+	return s.tellDamage(tx, "Sums", device, row.from, row.to, fate)
 }

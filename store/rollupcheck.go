@@ -8,6 +8,7 @@ import (
 
 	"github.com/wattle-home/wattle/gateway"
 	"github.com/wattle-home/wattle/gateway/energy"
+	"github.com/wattle-home/wattle/store/chunk"
 )
 
 // checkSlack is by how many milliwatt-hours a rollup may differ from what the
@@ -75,14 +76,20 @@ func (x *source) checkRow(
 	}
 	err = x.compare(level, append([]energy.Sum(nil), sums...))
 	var off badSum
-	if errors.As(err, &off) {
+	switch {
+	case errors.As(err, &off):
 		return append(wrong, err), next, false, nil
+	case errors.Is(err, chunk.ErrDamaged): // who reads that chunk tells of it
+		return wrong, next, false, nil
 	}
 	return wrong, next, false, err
 }
 
-// badSum is what is wrong with a rollup.
-type badSum struct{ reason string }
+// badSum is what is wrong with a bucket of a rollup.
+type badSum struct {
+	reason   string
+	from, to gateway.Instant
+}
 
 // Error implements error.
 func (b badSum) Error() string { return b.reason }
@@ -120,7 +127,7 @@ func (x *source) compare(level energy.Level, sums []energy.Sum) error {
 		}
 		for k, w := range want {
 			if err := compareSum(sums[i+k], w); err != nil {
-				return badSum{fmt.Sprintf("rollup of device %d: %v", x.device, err)}
+				return badSum{fmt.Sprintf("rollup of device %d: %v", x.device, err), w.From, w.To}
 			}
 		}
 		i = n

@@ -359,10 +359,16 @@ func (s *Store) setAside(
 	if err != nil {
 		return nil, err
 	}
+	fate := "were damaged on the disk and are set aside; no sums can make up for them"
 	if len(rs) > 0 {
+		fate = fmt.Sprintf("were damaged on the disk and are set aside; %d means made of their sums "+
+			"are in their place", len(rs))
 		if err := markThinned(ctx, tx, device, c.first, c.last+1, becauseDamage); err != nil {
 			return nil, err
 		}
+	}
+	if err := s.tellDamage(tx, "Readings", device, c.first, c.last, fate); err != nil {
+		return nil, err
 	}
 	_, err = tx.Exec(`DELETE FROM chunk WHERE id = ?`, c.id)
 	return rs, err
@@ -377,7 +383,7 @@ func (s *Store) judgeSuspects(ctx context.Context) error {
 	defer unlock()
 	p := s.takePacker()
 	defer s.putPacker(p)
-	errs := []error{s.judgeRollups(ctx)}
+	errs := []error{s.judgeRollups(ctx, p)}
 	s.suspects.Range(func(key, value any) bool {
 		id, _ := key.(int64)
 		device, _ := value.(gateway.DeviceID)

@@ -356,6 +356,11 @@ func TestStore_flips(t *testing.T) {
 	if err := s.Check(ctx); err == nil || !strings.Contains(err.Error(), "set aside") {
 		t.Errorf("checking says %v, want that a chunk is set aside", err)
 	}
+	es, _, err := s.Events(ctx, EventQuery{Kind: gateway.EventDamaged})
+	if err != nil || len(es) != 1 || es[0].Device != id ||
+		!strings.Contains(es[0].Text, "no sums can make up") {
+		t.Errorf("events %v, %v", es, err)
+	}
 	// The readings come once more; where the chunk was there is room for them.
 	if err := s.Append(ctx, someReadings(id, 0, 300)); err != nil {
 		t.Fatal(err)
@@ -425,6 +430,9 @@ func TestOpen_damagedTail(t *testing.T) {
 	}
 	if !strings.Contains(log.String(), "damaged row") {
 		t.Errorf("the log says %q", log.String())
+	}
+	if es, _, err := s.Events(ctx, EventQuery{Kind: gateway.EventDamaged}); err != nil || len(es) != 1 {
+		t.Errorf("events %v, %v", es, err)
 	}
 	if err := s.Check(ctx); err == nil || !strings.Contains(err.Error(), "set aside") {
 		t.Errorf("checking says %v", err)

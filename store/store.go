@@ -60,6 +60,8 @@ type Store struct {
 
 	badRollups sync.Map // the same for rollups
 
+	reserve reserve
+
 	tailMost  int // tailMost, fewer in tests
 	chunkMost int // chunkMost, fewer in tests
 	purge     int // purgeChunks, fewer in tests
@@ -77,7 +79,20 @@ type Store struct {
 // newer program wrote is refused and left as it is. The caller closes the
 // Store; ctx bounds opening alone.
 func Open(ctx context.Context, cfg Config) (*Store, error) {
-	return open(ctx, cfg, migrationFiles)
+	s, err := open(ctx, cfg, migrationFiles)
+	if isFull(err) {
+		r := reserve{path: cfg.Path + reserveSuffix}
+		if given, _ := r.give(); given { // if not, err says enough
+			s, err = open(ctx, cfg, migrationFiles)
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := s.reserve.fill(); err != nil {
+		s.log.WarnContext(ctx, "no reserve is kept on the disk", "error", err)
+	}
+	return s, nil
 }
 
 // open is Open with the migrations in files.
@@ -114,6 +129,7 @@ func open(ctx context.Context, cfg Config, files fs.FS) (_ *Store, err error) {
 		tail: tail{first: 1}, there: map[gateway.DeviceID]bool{},
 		tailMost: tailMost, chunkMost: chunkMost, purge: purgeChunks,
 	}
+	s.reserve.path = cfg.Path + reserveSuffix
 	s.turn <- struct{}{}
 	s.sealing <- struct{}{}
 	s.w = openDB(cfg.Path, "_txlock=immediate", writerPragmas(fresh))
@@ -180,16 +196,26 @@ func (s *Store) write(ctx context.Context, doing string, fn func(tx *sql.Tx) err
 func (s *Store) writeThen(
 	ctx context.Context, doing string, fn func(tx *sql.Tx) error, then func(),
 ) error {
+	return s.inTurn(ctx, doing, func() error {
+		err := s.transact(ctx, fn)
+		if err == nil && then != nil {
+			then()
+		}
+		return err
+	})
+}
+
+// inTurn waits for the writer until ctx ends, and runs fn while nobody else
+// has it. Should the disk be full it gives the reserve away.
+func (s *Store) inTurn(ctx context.Context, doing string, fn func() error) error {
 	select {
 	case <-s.turn:
 	case <-ctx.Done():
 		return s.wrap(doing, ctx.Err())
 	}
 	defer func() { s.turn <- struct{}{} }()
-	err := s.transact(ctx, fn)
-	if err == nil && then != nil {
-		then()
-	}
+	err := fn()
+	s.giveReserve(ctx, err)
 	return s.wrap(doing, err)
 }
 

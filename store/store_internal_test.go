@@ -249,8 +249,7 @@ func TestStore_DeleteDevice_cutAnywhere(t *testing.T) {
 	}
 }
 
-// TestStore_full has SQLite find no room; the test with a small disk needs
-// rights that not everybody has.
+// TestStore_full has SQLite find no room though the disk has some.
 func TestStore_full(t *testing.T) {
 	s, id := openFresh(t, 100)
 	if _, err := s.w.Exec("PRAGMA max_page_count = 1"); err != nil { // as many as there are

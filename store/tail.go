@@ -264,8 +264,14 @@ func (s *Store) loadTail(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			_, err = tx.Exec(`DELETE FROM tail WHERE id = ?`, id)
-			return err
+			if _, err = tx.Exec(`DELETE FROM tail WHERE id = ?`, id); err != nil {
+				return err
+			}
+			return s.insertEvent(tx, &gateway.Event{
+				At: gateway.InstantOf(s.cfg.Now()), Kind: gateway.EventDamaged,
+				Source: gateway.Source{Kind: "store"},
+				Text:   "Readings that were stored at once were damaged on the disk and are set aside",
+			})
 		})
 		if err != nil {
 			return err

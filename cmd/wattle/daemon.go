@@ -53,6 +53,7 @@ type daemon struct {
 	changing sync.Mutex  // held while a change of the API is followed
 	serving  atomic.Bool // the broker accepts
 	failing  atomic.Pointer[error]
+	tidy     chan struct{} // asks for tidying the store before it is due
 }
 
 // mode says in which way a daemon lives.
@@ -77,7 +78,7 @@ func assemble(
 	d := &daemon{
 		cfg: cfg, mode: mode, log: log, zone: zone, devices: registry.New(), hub: &hub.Hub{},
 		record: newRecorder(log.With("part", "record")), hosts: newHosts(cfg.Names),
-		openRelay: openRelay,
+		openRelay: openRelay, tidy: make(chan struct{}, 1),
 	}
 	if err := d.openStore(ctx); err != nil {
 		return nil, err
@@ -346,7 +347,8 @@ func (d *daemon) run(ctx context.Context, l listeners) error {
 		{"broker", func(ctx context.Context) error { return d.broker.Run(ctx, l.mqtt) }},
 		{"ingest", d.ingest.Run},
 		{"record", d.record.run},
-		{"maintain", d.maintain},
+		{"scrub", hourly(d.log, "reading through the store", d.store.Scrub, nil)},
+		{"maintain", hourly(d.log, "tidying the store", d.store.Maintain, d.tidy)},
 	})
 }
 
@@ -361,21 +363,24 @@ func (d *daemon) runOffline(ctx context.Context, local net.Listener) error {
 	})
 }
 
-// maintainEvery is how often the store is tidied.
-const maintainEvery = time.Hour
-
-// maintain tidies the store at the start and then now and again.
-func (d *daemon) maintain(ctx context.Context) error {
-	t := time.NewTicker(maintainEvery)
-	defer t.Stop()
-	for {
-		if err := d.store.Maintain(ctx); err != nil && ctx.Err() == nil {
-			d.log.Error("tidying the store", "err", err)
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-t.C:
+// hourly returns a part that calls fn at once, then each hour and when now,
+// which may be nil, asks for it.
+func hourly(
+	log *slog.Logger, doing string, fn func(ctx context.Context) error, now <-chan struct{},
+) func(ctx context.Context) error {
+	return func(ctx context.Context) error {
+		t := time.NewTicker(time.Hour)
+		defer t.Stop()
+		for {
+			if err := fn(ctx); err != nil && ctx.Err() == nil {
+				log.Error(doing, "err", err)
+			}
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-t.C:
+			case <-now:
+			}
 		}
 	}
 }

@@ -124,6 +124,10 @@ func (d *daemon) storeFailing(err error) {
 		return
 	}
 	d.failing.Store(&err)
+	select {
+	case d.tidy <- struct{}{}: // should the disk be full, it makes room
+	default:
+	}
 	d.log.Error("storing readings fails", "err", err)
 	d.recordEvent(gateway.Event{
 		Kind: gateway.EventStoreFailing,
