@@ -44,10 +44,11 @@ func HomeAssistant(ctx context.Context, path string, fn func(s Statistic) error)
 	}
 	for _, m := range metas {
 		first := gateway.Instant(math.MaxInt64)
-		short, err := foreignRows(ctx, db, "statistics_short_term", m.id, math.MaxInt64, 1, func(s Statistic) error {
-			first = s.From
-			return nil
-		})
+		short, err := foreignRows(ctx, db, "statistics_short_term", m.id, math.MaxInt64, 1,
+			func(s Statistic) error {
+				first = s.From
+				return nil
+			})
 		if err != nil {
 			return err
 		}

@@ -134,18 +134,19 @@ func (b *bench) fill(ctx context.Context) (err error) {
 			"≤ 64 MB", "VictoriaMetrics 635 MiB, InfluxDB 459")
 	}
 	began = time.Now()
-	before, after, err := s.Compact(ctx)
+	_, after, err := s.Compact(ctx)
 	if err != nil {
 		return err
 	}
-	b.add("sealing the rest and summing up", fmt.Sprintf("%.1f s", time.Since(began).Seconds()), "", "")
+	took := fmt.Sprintf("%.1f s", time.Since(began).Seconds())
+	b.add("sealing the rest and summing up", took, "", "")
 	target, others := "≤ 0.45", "VictoriaMetrics 0.455, InfluxDB 1.66, recorder 67.9"
 	if b.jitter > 0 {
 		target, others = "≤ 1.3", "VictoriaMetrics 2.72, InfluxDB 4.58, recorder 67.9"
 	}
 	b.add("bytes a reading, whole file with rollups",
-		fmt.Sprintf("%.3f (%.1f MB)", float64(after)/float64(b.readings), float64(after)/1e6), target, others)
-	_ = before
+		fmt.Sprintf("%.3f (%.1f MB)", float64(after)/float64(b.readings), float64(after)/1e6),
+		target, others)
 	return nil
 }
 

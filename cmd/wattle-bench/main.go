@@ -42,10 +42,13 @@ func (b *bench) add(what, wattle, target, others string) {
 func main() {
 	var b bench
 	var keep bool
-	flag.StringVar(&b.dir, "dir", ".bench/store", "where the store is built; one that is there is used")
+	flag.StringVar(&b.dir, "dir", ".bench/store",
+		"where the store is built; one that is there is used")
 	flag.Int64Var(&b.readings, "readings", 20_000_000, "readings; ten years are 947000000")
-	flag.Int64Var(&b.jitter, "jitter", 0, "0: stamps of whole seconds; 60: of milliseconds, up to 120 late")
-	flag.StringVar(&b.data, "data", "", "folder with recorded households, of which minute/*.csv.gz are stored, too")
+	flag.Int64Var(&b.jitter, "jitter", 0,
+		"0: stamps of whole seconds; 60: of milliseconds, up to 120 late")
+	flag.StringVar(&b.data, "data", "",
+		"folder with recorded households, of which minute/*.csv.gz are stored, too")
 	flag.BoolVar(&keep, "keep", false, "leave the store for the next run")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)

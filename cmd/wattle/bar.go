@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"time"
 
 	"golang.org/x/term"
@@ -67,7 +68,8 @@ func (b *bar) draw(now time.Time, sent bool) {
 		share := float64(b.done) / float64(b.total)
 		const width = 24
 		fill := min(width, int(share*width))
-		line = fmt.Sprintf("[%-*s] %3.0f %% %s", width, "========================"[:fill], 100*share, line)
+		done := strings.Repeat("=", fill)
+		line = fmt.Sprintf("[%-*s] %3.0f %% %s", width, done, 100*share, line)
 		if left := took/share - took; left >= 1 {
 			line += fmt.Sprintf(", %.0f s left", left)
 		}

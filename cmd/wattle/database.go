@@ -44,8 +44,9 @@ func newCheck() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "check",
 		Short: "Read the whole database and tell what is wrong with it",
-		Long: "Read the whole database: its structure, every reading's checksum, every sum against its\n" +
-			"readings. Each fault is a line; if there is one the exit code is 1. The gateway may run.",
+		Long: `Read the whole database: its structure, every reading's checksum, every sum
+against its readings. Each fault is a line; if there is one the exit code is 1.
+The gateway may run.`,
 		Args: noArgs,
 	}
 	cmd.RunE = f.local(func(ctx context.Context, c *client, _ []string) error {

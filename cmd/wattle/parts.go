@@ -109,7 +109,8 @@ func (im importer) Import(ctx context.Context, f api.ImportFile) (api.ImportResu
 	}
 	if file, ok := body.(*os.File); ok && foreign {
 		if in.Format != "" && in.Format != "auto" && in.Format != ingest.FormatHomeAssistant {
-			return out, gateway.Invalidf("%s: it is a SQLite database and not of format %q", f.Name, f.Format)
+			return out, gateway.Invalidf("%s: it is a SQLite database and not of format %q",
+				f.Name, f.Format)
 		}
 		in.Format, in.Rows = ingest.FormatHomeAssistant, statistics(ctx, file)
 	}

@@ -120,8 +120,9 @@ func newExport() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "export",
 		Short: "Write readings to standard output: device,time,power_w,energy_wh",
-		Long: "Write readings to standard output: device,time,power_w,energy_wh. An export that was cut\n" +
-			"goes on, device by device, with --device and --from the time of its last line.",
+		Long: `Write readings to standard output: device,time,power_w,energy_wh. An export that
+was cut goes on, device by device, with --device and --from the time of its last
+line.`,
 		Args: noArgs,
 	}
 	cmd.RunE = f.local(func(ctx context.Context, c *client, _ []string) error {

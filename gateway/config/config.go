@@ -36,8 +36,9 @@ type Config struct {
 
 // Keep says how long single readings are kept; their sums are for ever.
 type Keep struct {
-	Days      int `yaml:"readings_days"` // 0 for ever
-	Megabytes int `yaml:"max_megabytes"` // of the database; the oldest readings go first; 0 for no bound
+	Days int `yaml:"readings_days"` // 0 for ever
+	// Megabytes bound the database; the oldest readings go first. 0 is no bound.
+	Megabytes int `yaml:"max_megabytes"`
 }
 
 // Commit says how long readings may wait for others, 0 to 10 s.

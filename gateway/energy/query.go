@@ -44,7 +44,9 @@ func (l Level) Step() Step {
 
 // Length returns how long the buckets of a level are, but for clock changes.
 func (l Level) Length() gateway.Instant {
-	return [...]gateway.Instant{LevelFive: 5 * gateway.Minute, LevelHour: gateway.Hour, LevelDay: day}[l]
+	return [...]gateway.Instant{
+		LevelFive: 5 * gateway.Minute, LevelHour: gateway.Hour, LevelDay: day,
+	}[l]
 }
 
 // Query returns the buckets of a span that are not empty, and the step taken,

@@ -77,20 +77,25 @@ func (s Statistic) Reading() (alias string, r gateway.Reading, ok bool, err erro
 			At: s.To, Energy: gateway.Energy(mil), Has: gateway.HasEnergy,
 		}, true, nil
 	}
-	return deviceOf(s.Entity), gateway.Reading{At: s.From, Power: mil, Has: gateway.HasPower}, true, nil
+	r = gateway.Reading{At: s.From, Power: mil, Has: gateway.HasPower}
+	return deviceOf(s.Entity), r, true, nil
 }
 
 // Statistics returns the Rows of a File from what calls its argument with each
 // statistic. Entities that are neither power nor energy are told as skipped.
-func Statistics(all func(fn func(s Statistic) error) error) func(take TakeReading) ([]string, error) {
+func Statistics(
+	all func(fn func(s Statistic) error) error,
+) func(take TakeReading) ([]string, error) {
 	return func(take TakeReading) (left []string, err error) {
 		line := 0
 		err = all(func(s Statistic) error {
 			line++
 			alias, r, ok, err := s.Reading()
 			if err == nil && !ok {
-				note := fmt.Sprintf("%s is left out: its unit %q is neither power nor energy", s.Entity, s.Unit)
-				if _, _, known := unitOf(s.Unit); !known && !slices.Contains(left, note) && len(left) < badKept {
+				note := fmt.Sprintf("%s is left out: its unit %q is neither power nor energy",
+					s.Entity, s.Unit)
+				_, _, known := unitOf(s.Unit)
+				if !known && len(left) < badKept && !slices.Contains(left, note) {
 					left = append(left, note)
 				}
 				return nil
