@@ -103,7 +103,7 @@ func (im Importer) Import(ctx context.Context, f File) (Imported, error) {
 		}
 	}
 	run := importRun{
-		im: im, file: f, devices: map[string]*importDevice{},
+		im: im, file: f, devices: map[string]*importDevice{}, written: map[string]*importDevice{},
 		now: gateway.InstantOf(im.Now()),
 	}
 	if err := run.read(ctx); err != nil {
@@ -122,6 +122,7 @@ type importRun struct {
 	file    File
 	now     gateway.Instant
 	devices map[string]*importDevice // by what gateway.FoldName makes of the alias
+	written map[string]*importDevice // by the alias as it stands in the file
 	batch   []gateway.Reading
 	result  Imported
 }
@@ -414,6 +415,12 @@ func (run *importRun) instant(text string, d *importDevice) (gateway.Instant, er
 }
 
 func (run *importRun) resolve(text string, last gateway.Instant) (gateway.Instant, error) {
+	// A number has nothing in it that the other forms have.
+	if !strings.ContainsAny(text, "-:T ") {
+		if sec, err := strconv.ParseFloat(text, 64); err == nil && sec < 1e11 {
+			return gateway.Instant(sec*1000 + 0.5), nil
+		}
+	}
 	if t, ok := gateway.ParseWall(text, run.file.Zone); ok {
 		first := gateway.InstantOf(t)
 		if first > last {
@@ -441,6 +448,18 @@ func (run *importRun) resolve(text string, last gateway.Instant) (gateway.Instan
 // device returns the device of a row. Whether the alias is good is found here,
 // in the first pass, so that making the device does not fail later for that.
 func (run *importRun) device(alias string) (*importDevice, error) {
+	if d := run.written[alias]; d != nil {
+		return d, nil
+	}
+	d, err := run.newDevice(alias)
+	if err == nil && len(run.written) < 2*importDevices {
+		run.written[strings.Clone(alias)] = d
+	}
+	return d, err
+}
+
+// newDevice is device for an alias that was not written so before.
+func (run *importRun) newDevice(alias string) (*importDevice, error) {
 	key := gateway.FoldName(alias)
 	if d := run.devices[key]; d != nil {
 		return d, nil
