@@ -46,6 +46,11 @@
 // it aside, with an event that says what became of it; Check tells of both.
 // Scrub meets everything once a month.
 //
+// What past days sum up to, as package energy defines it, is kept in rollups,
+// which follow from the readings and change with them in one commit; the days
+// that run are summed up in memory for who asks. When readings go, by the
+// retention or by damage, the rollups of their time stay for ever.
+//
 // # Concurrency
 //
 // A Store is safe for concurrent use. There is one writer connection, and
