@@ -18,7 +18,7 @@ import (
 )
 
 // batch is how many readings are stored at once, of all devices in turn.
-const batch = 30_000
+const batch = 15_000
 
 // device is what `wattle device add` prints.
 type device struct {

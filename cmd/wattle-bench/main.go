@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"runtime/debug"
 	"text/tabwriter"
 )
 
@@ -51,6 +52,7 @@ func main() {
 		"folder with recorded households, of which minute/*.csv.gz are stored, too")
 	flag.BoolVar(&keep, "keep", false, "leave the store for the next run")
 	flag.Parse()
+	debug.SetGCPercent(50) // as the program has it
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	if err := b.run(ctx, keep); err != nil {
