@@ -51,7 +51,7 @@ func (d *runningDevice) catch(x *source, state rolledDevice) error {
 	if state.newest == math.MinInt64 { // there are no readings
 		return nil
 	}
-	from := max(state.to, state.newest-2*day)
+	from := max(state.to, state.newest-day)
 	from -= (from%day + day) % day
 	if d.r == nil || d.late != state.late || d.r.From() < from {
 		// What is before is in rollups, and of what is not kept none are asked for.

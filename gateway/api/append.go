@@ -2,6 +2,7 @@ package api
 
 import (
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/wattle-home/wattle/gateway"
@@ -9,6 +10,29 @@ import (
 
 // Long lists of points and readings are written out by hand: package json
 // takes longer for them than the store does.
+
+// texts is memory for such lists. Its zero value is ready.
+type texts struct{ pool sync.Pool }
+
+// mostKept is how large a text is whose memory is kept.
+const mostKept = 1 << 20
+
+// take returns an empty text with room for size bytes.
+func (t *texts) take(size int) []byte {
+	if b, ok := t.pool.Get().(*[]byte); ok && cap(*b) >= size {
+		return (*b)[:0]
+	}
+	return make([]byte, 0, size)
+}
+
+// put takes the memory of texts back, of which nobody uses any more.
+func (t *texts) put(bs ...[]byte) {
+	for _, b := range bs {
+		if cap(b) <= mostKept {
+			t.pool.Put(&b)
+		}
+	}
+}
 
 // stamper writes instants as RFC 3339 in a zone. It remembers the offset and
 // the date of the last one.

@@ -48,11 +48,12 @@ func (s *Server) getDeviceData(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	body := append(make([]byte, 0, 64+72*len(rs)), `{"items":`...)
+	body := append(s.texts.take(64+80*len(rs)), `{"items":`...)
 	body = appendReadings(body, newStamper(s.cfg.Zone), rs)
 	body = fmt.Appendf(body, `,"page":%d,"per_page":%d,"total":%d}`+"\n", page, perPage, total)
 	w.Header().Set("Content-Type", "application/json")
 	_, _ = w.Write(body) // the client went away; nothing to do
+	s.texts.put(body)
 	return nil
 }
 

@@ -45,9 +45,10 @@ func (s *Server) getDeviceSeries(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	body := fmt.Appendf(make([]byte, 0, 64+96*len(points)), `{"step":%q,"points":`, taken)
-	body = appendPoints(body, newStamper(s.cfg.Zone), points)
-	writeSeries(w, computed, [][]byte{append(body, '}')})
+	body := fmt.Appendf(s.texts.take(64+96*len(points)), `{"step":%q,"points":`, taken)
+	body = append(appendPoints(body, newStamper(s.cfg.Zone), points), '}')
+	writeSeries(w, computed, [][]byte{body})
+	s.texts.put(body)
 	return nil
 }
 
@@ -73,6 +74,7 @@ func (s *Server) getSeries(w http.ResponseWriter, r *http.Request) error {
 	}
 	writeSeries(w, computed, append(append([][]byte{fmt.Appendf(nil, `{"step":%q,"devices":[`, taken)},
 		texts...), []byte("]}")))
+	s.texts.put(texts...)
 	return nil
 }
 
@@ -118,7 +120,7 @@ func (s *Server) seriesTexts(
 					cancel(err) // the first one counts
 					return
 				}
-				text := make([]byte, 0, 64+96*len(points))
+				text := s.texts.take(64 + 96*len(points))
 				if i > 0 {
 					text = append(text, ',')
 				}

@@ -247,6 +247,7 @@ type Server struct {
 	throttle throttle
 	viewers  viewers
 	series   seriesGate
+	texts    texts
 }
 
 // New returns a Server.

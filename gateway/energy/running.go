@@ -9,7 +9,7 @@ import (
 
 // Bounds of a Running.
 const (
-	runningDays  = 4
+	runningDays  = 2
 	runningSteps = 4096 // different intervals of a day
 )
 
