@@ -58,9 +58,14 @@ func (s *stamper) append(dst []byte, i gateway.Instant) []byte {
 		s.moveTo(sec)
 	}
 	day, rest := floorDiv(sec+s.offset, 24*3600)
-	if day != s.day {
+	switch last := s.date[9]; {
+	case day == s.day:
+	case day == s.day+1 && last != '9' && (s.date[8] < '2' || s.date[8] == '2' && last < '8'):
+		s.date[9]++ // in the same month
 		s.day = day
+	default:
 		time.Unix(day*24*3600, 0).UTC().AppendFormat(s.date[:0], time.DateOnly)
+		s.day = day
 	}
 	dst = append(dst, '"')
 	dst = append(dst, s.date[:]...)

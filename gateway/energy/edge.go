@@ -90,11 +90,34 @@ func stepper(
 	case StepHour:
 		return gateway.Hour, clockStep(zone, gateway.Hour)
 	case StepDay:
-		return day, func(i gateway.Instant) gateway.Instant { return nextDay(i, zone) }
+		return day, dayStep(zone)
 	case StepMonth:
 		return 28 * day, func(i gateway.Instant) gateway.Instant { return nextMonth(i, zone) }
 	}
 	return 0, nil
+}
+
+// dayStep returns the function that finds the next local day. Between changes
+// of the clock that is 24 hours after the one before.
+func dayStep(zone *time.Location) func(gateway.Instant) gateway.Instant {
+	var last, until gateway.Instant // a day's beginning, and until when its offset holds
+	return func(i gateway.Instant) gateway.Instant {
+		if i == last && i+day < until {
+			last = i + day
+			return last
+		}
+		last, until = nextDay(i, zone), 0
+		t := last.Time().In(zone)
+		if _, end := t.ZoneBounds(); end.IsZero() {
+			until = latest
+		} else {
+			until = gateway.InstantOf(end)
+		}
+		if h, m, s := t.Clock(); h != 0 || m != 0 || s != 0 {
+			until = 0 // the day begins with a change of the clock
+		}
+		return last
+	}
 }
 
 // Grid returns the borders of a level's buckets that lie in a span, both ends
