@@ -28,11 +28,16 @@ const nobody = 65534
 
 // TestMain runs the tests, or a child's task.
 func TestMain(m *testing.M) {
+	if os.Getenv(store.CutTask) != "" {
+		os.Exit(store.CutChild())
+	}
 	switch os.Getenv(childTask) {
 	case "":
 		os.Exit(m.Run())
 	case "open":
 		os.Exit(childOpen(os.Getenv(childPath)))
+	case "persist":
+		os.Exit(childPersist(os.Getenv(childPath)))
 	case "append":
 		os.Exit(childAppend(os.Getenv(childPath)))
 	}

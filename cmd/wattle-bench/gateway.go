@@ -2,10 +2,10 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"os/exec"
@@ -85,7 +85,7 @@ func (b *bench) gateway(ctx context.Context) error {
 	time.Sleep(3 * time.Second) // it tidies up at the start
 	b.add("resident memory at rest", fmt.Sprintf("%.0f MiB", memory(g.Process.Pid, "VmRSS")), "",
 		"VictoriaMetrics 526 MiB, InfluxDB 79")
-	c := asker{base: g.http, token: strings.TrimSpace(string(token))}
+	c := asker{g.http, strings.TrimSpace(string(token)), new(bytes.Buffer)}
 	if err := b.queries(ctx, c); err != nil {
 		return err
 	}
@@ -93,7 +93,10 @@ func (b *bench) gateway(ctx context.Context) error {
 }
 
 // asker asks the API on a connection that is kept.
-type asker struct{ base, token string }
+type asker struct {
+	base, token string
+	body        *bytes.Buffer
+}
 
 // get asks once and returns the size of the answer and how long it took.
 func (a asker) get(ctx context.Context, path string) (int, time.Duration, error) {
@@ -107,13 +110,14 @@ func (a asker) get(ctx context.Context, path string) (int, time.Duration, error)
 	if err != nil {
 		return 0, 0, err
 	}
-	body, err := io.ReadAll(resp.Body)
+	a.body.Reset()
+	_, err = a.body.ReadFrom(resp.Body)
 	took := time.Since(began)
 	err = errors.Join(err, resp.Body.Close())
 	if err == nil && resp.StatusCode != http.StatusOK {
-		err = fmt.Errorf("GET %s: %s: %.200s", path, resp.Status, body)
+		err = fmt.Errorf("GET %s: %s: %.200s", path, resp.Status, a.body.Bytes())
 	}
-	return len(body), took, err
+	return a.body.Len(), took, err
 }
 
 // question is what a page asks.
