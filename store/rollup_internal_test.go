@@ -88,8 +88,8 @@ func TestStore_Series_likeReadings(t *testing.T) {
 		begin := s.now - 5*day
 		feed := feeder{rnd: rnd, device: d.ID, at: begin}
 		var late []gateway.Reading
-		for range 3 + rnd.IntN(12) {
-			rs := feed.next(1 + rnd.IntN(1500))
+		for range 3 + rnd.IntN(7) {
+			rs := feed.next(1 + rnd.IntN(400))
 			s.now = max(s.now, rs[len(rs)-1].At)
 			switch rnd.IntN(5) {
 			case 0: // some of them come later

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,11 +16,11 @@ func TestHourly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, stop := context.WithCancel(t.Context())
 		now := make(chan struct{}, 1)
-		calls := 0
+		var calls atomic.Int32
 		done := make(chan error)
 		go func() {
 			done <- hourly(slog.New(slog.DiscardHandler), "calling", func(context.Context) error {
-				calls++
+				calls.Add(1)
 				return errors.New("it fails")
 			}, now)(ctx)
 		}()
@@ -31,8 +32,8 @@ func TestHourly(t *testing.T) {
 		} {
 			step()
 			synctest.Wait()
-			if calls != i+1 {
-				t.Fatalf("%d calls after step %d", calls, i)
+			if got := calls.Load(); int(got) != i+1 {
+				t.Fatalf("%d calls after step %d", got, i)
 			}
 		}
 		stop()
