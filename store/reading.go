@@ -28,6 +28,7 @@ func (s *Store) prepareStatements(ctx context.Context) (err error) {
 	s.hot = map[string]*sql.Stmt{}
 	for _, query := range []string{
 		selectThere, selectSpans, selectNext, selectBefore, selectAfter, selectRollups,
+		selectRolled, selectFrom,
 	} {
 		if s.hot[query], err = s.r.PrepareContext(ctx, query); err != nil {
 			return err

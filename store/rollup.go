@@ -483,15 +483,27 @@ func (s *Store) rollUp(
 	}
 	to = min(to, before)
 	for _, l := range levels {
+		if to-from < l.level.Length() {
+			continue
+		}
 		first, err := s.firstMissing(ctx, device, l.level, from)
 		if err != nil {
 			return s.wrap(doing, err)
 		}
-		for _, edges := range split(energy.Grid(first, to, l.level, zone)) {
+		for at := first; at < to; {
+			// Where there are no readings for long there is nothing to sum up.
+			if at, err = s.skipEmpty(ctx, device, at); err != nil {
+				return s.wrap(doing, err)
+			}
+			edges := energy.Grid(at, min(to, at+rollupSpan), l.level, zone)
+			if at >= to || len(edges) < 2 {
+				break
+			}
 			current, err := s.rollUpSome(ctx, doing, device, l.level, l.least, edges, state.late)
 			if err != nil || !current {
 				return err
 			}
+			at = edges[len(edges)-1]
 		}
 	}
 	s.rolled.change(device, func(d *rolledDevice) {
@@ -502,19 +514,51 @@ func (s *Store) rollUp(
 	return nil
 }
 
+// selectRolled tells where rollups of a device and level begin and end, and how
+// long they are together. Without the zero SQLite plans it anew for each level.
+const selectRolled = `SELECT min(from_ms), max(to_ms), sum(to_ms - from_ms)
+	FROM rollup WHERE device_id = ? AND level = ? + 0`
+
+// selectFrom tells where the first chunk that ends at ?2 or later begins.
+const selectFrom = `SELECT first_ms FROM chunk WHERE device_id = ?1 AND first_ms >= coalesce(
+	(SELECT max(first_ms) FROM chunk WHERE device_id = ?1 AND first_ms <= ?2), ?2)
+	AND last_ms >= ?2 ORDER BY first_ms LIMIT 1`
+
 // firstMissing returns from where on rollups of a level may be missing, if they
 // are to begin at from.
 func (s *Store) firstMissing(
 	ctx context.Context, device gateway.DeviceID, level energy.Level, from gateway.Instant,
 ) (gateway.Instant, error) {
 	var first, last, sum sql.NullInt64
-	err := s.r.QueryRowContext(ctx, `SELECT min(from_ms), max(to_ms), sum(to_ms - from_ms)
-		FROM rollup WHERE device_id = ? AND level = ?`, device, level).Scan(&first, &last, &sum)
+	err := reader{s: s}.QueryRowContext(ctx, selectRolled, device, level).Scan(&first, &last, &sum)
 	if err == nil && first.Valid && last.Int64-first.Int64 == sum.Int64 &&
 		gateway.Instant(first.Int64) < from+2*level.Length() { // without a gap
 		return gateway.Instant(last.Int64), nil
 	}
 	return from, err
+}
+
+// skipEmpty returns at, or the beginning of the day of the first reading after
+// it if that is later.
+func (s *Store) skipEmpty(
+	ctx context.Context, device gateway.DeviceID, at gateway.Instant,
+) (gateway.Instant, error) {
+	next := gateway.Instant(math.MaxInt64)
+	if late := within(s.tail.of(device), at, math.MaxInt64); len(late) > 0 {
+		next = late[0].At
+	}
+	var first gateway.Instant
+	err := reader{s: s}.QueryRowContext(ctx, selectFrom, device, at).Scan(&first)
+	switch {
+	case err == nil:
+		next = min(next, first)
+	case !errors.Is(err, sql.ErrNoRows):
+		return 0, err
+	}
+	if next == math.MaxInt64 {
+		return next, nil
+	}
+	return max(at, next-(next%day+day)%day), nil
 }
 
 // split cuts edges into stretches of about rollupSpan; each begins with the

@@ -206,6 +206,9 @@ func TestStore_likeModel(t *testing.T) {
 		if diff := gocmp.Diff(m.newest(), last, cmpopts.EquateEmpty()); diff != "" || err != nil {
 			rt.Fatalf("last: error %v (-want +got):\n%s", err, diff)
 		}
+		for _, id := range ids { // or each round maintains those of all before
+			check(s.DeleteDevice(ctx, id))
+		}
 	})
 }
 
