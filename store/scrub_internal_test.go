@@ -46,11 +46,11 @@ func (s *rolling) scrub(t *testing.T) {
 
 // Everything is read once a month, whatever the clock does, and not more often.
 func TestStore_Scrub_due(t *testing.T) {
-	s := fullStore(t)
+	s := daysStore(t, 8)
 	began := s.now
 	s.scrub(t) // the first month begins
 	flip := func() {
-		s.flip(t, "chunk", `SELECT id, data FROM chunk WHERE device_id = 1 ORDER BY first_ms LIMIT 1 OFFSET 9`)
+		s.flip(t, "chunk", `SELECT id, data FROM chunk WHERE device_id = 1 ORDER BY first_ms LIMIT 1 OFFSET 4`)
 	}
 	flip()
 	told := 0
@@ -125,12 +125,12 @@ func TestStore_Scrub_finds(t *testing.T) {
 
 // A sum with a right checksum that is not what the readings make is made again.
 func TestStore_Scrub_remakesWrongSums(t *testing.T) {
-	s := fullStore(t)
+	s := daysStore(t, 8)
 	ctx := context.Background()
 	s.scrub(t)
 	want := s.all(t, 1, energy.Step5Min)
 	row, err := scanRollup(s.w.QueryRow(`SELECT id, from_ms, to_ms, data FROM rollup
-		WHERE device_id = 1 AND level = 1 ORDER BY from_ms LIMIT 1 OFFSET 2`))
+		WHERE device_id = 1 AND level = 1 ORDER BY from_ms LIMIT 1 OFFSET 1`))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -172,7 +172,7 @@ func TestStore_Scrub_remakesWrongSums(t *testing.T) {
 // A round that is cut goes on where it was, even after a restart, until all is
 // read.
 func TestStore_Scrub_goesOn(t *testing.T) {
-	s := fullStore(t)
+	s := daysStore(t, 8)
 	s.scrub(t)
 	s.flip(t, "chunk", `SELECT id, data FROM chunk WHERE device_id = 1 ORDER BY first_ms LIMIT 1 OFFSET 5`)
 	s.flip(t, "chunk", `SELECT id, data FROM chunk WHERE device_id = 2 ORDER BY first_ms DESC LIMIT 1`)

@@ -13,9 +13,15 @@ import (
 	"github.com/wattle-home/wattle/gateway/energy"
 )
 
-// fullStore is a store with a month of two devices: one has a reading every
-// ten seconds, the other every five minutes.
+// fullStore is a store with a month of two devices, as daysStore makes it.
 func fullStore(t *testing.T) *rolling {
+	t.Helper()
+	return daysStore(t, 30)
+}
+
+// daysStore is a store with some days of two devices: one has a reading every
+// ten seconds, the other every five minutes.
+func daysStore(t *testing.T, days gateway.Instant) *rolling {
 	t.Helper()
 	s := &rolling{path: filepath.Join(t.TempDir(), "a.db"), zone: time.UTC, now: 1_743_000_000_000}
 	s.open(t)
@@ -28,7 +34,7 @@ func fullStore(t *testing.T) *rolling {
 			t.Fatal(err)
 		}
 		var rs []gateway.Reading
-		for at := s.now - 30*day; at <= s.now; at += step {
+		for at := s.now - days*day; at <= s.now; at += step {
 			n := int64(at / 10_000)
 			rs = append(rs, gateway.Reading{
 				Device: d.ID, At: at, Power: gateway.Power(n * 7919 % 3_000_000), Energy: gateway.Energy(n),
