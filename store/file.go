@@ -14,6 +14,7 @@ import (
 	"syscall"
 
 	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
 
 	"github.com/wattle-home/wattle/gateway"
 )
@@ -84,8 +85,18 @@ func checkDir(dir string) error {
 
 // inspect reads whose file it is, and of which version, without being able to
 // write to it. It refuses one that is not ours or newer than known.
-func inspect(ctx context.Context, path string, known int) (err error) {
-	db := openDB(path, "mode=ro", []string{"PRAGMA busy_timeout = 5000"})
+func inspect(ctx context.Context, path string, known int) error {
+	err := inspectAs(ctx, path, "mode=ro", known)
+	// Who makes a file, and was cut, leaves a journal that is to be rolled back.
+	if resultCode(err) == sqlite3.SQLITE_READONLY_ROLLBACK {
+		err = inspectAs(ctx, path, "mode=rw", known)
+	}
+	return err
+}
+
+// inspectAs is inspect with a mode of opening.
+func inspectAs(ctx context.Context, path, mode string, known int) (err error) {
+	db := openDB(path, mode, []string{"PRAGMA busy_timeout = 5000"})
 	db.SetMaxOpenConns(1)
 	defer func() { err = errors.Join(err, db.Close()) }()
 	var id, version int

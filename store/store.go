@@ -123,6 +123,10 @@ func open(ctx context.Context, cfg Config, files fs.FS) (_ *Store, err error) {
 		if err := inspect(ctx, cfg.Path, len(steps)); err != nil {
 			return nil, err
 		}
+		// Of one whose making was cut nothing may be left.
+		if fresh, err = prepareFile(cfg.Path); err != nil {
+			return nil, err
+		}
 	}
 	s := &Store{
 		cfg: cfg, log: cfg.Logger, turn: make(chan struct{}, 1), sealing: make(chan struct{}, 1),
